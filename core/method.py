@@ -1,0 +1,282 @@
+"""The contract of plugins: what a method, a task, a source, a metric, a decoder, a scorer and a gate are.
+
+A method says what it learns and where it is attached. Data, training loop, scoring, checkpoints,
+evaluation and registration are the pipeline's, the same for all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
+
+    from .model.base import Base
+    from .types import Encoded, Example, MergeReport, Prediction, Record, Split, TrainReport
+
+Answering = Literal["choose", "generate", "likelihood"]
+
+
+class Settings(BaseModel):
+    """Settings of a plugin: unknown names are refused, values are never changed after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingSettings(Settings):
+    """The settings that every method with a training loop shares, under the same names."""
+
+    epochs: float = Field(3, gt=0, description="passes over the training rows")
+    batch_size: int = Field(16, ge=1, description="rows an optimizer step")
+    micro_batch_size: int = Field(16, ge=1, description="rows a backward pass; lower it to save memory")
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up linearly")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    max_length: int | None = Field(None, ge=2, description="leave rows of more tokens out of training")
+    patience: int | None = Field(None, ge=1, description="stop after so many validations without a gain")
+    gradient_checkpointing: bool = Field(False, description="trade a third more time for memory")
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a method may learn from: never the test rows."""
+
+    task: Task
+    instruction: str
+    labels: tuple[str, ...]
+    train: Split
+    validation: Split
+
+
+class Context(ABC):
+    """What the pipeline lends to one fit: a folder, a log, a progress line, and the training loop."""
+
+    folder: Path
+
+    @abstractmethod
+    def log(self, message: str) -> None:
+        """One line for the user, on the task's log."""
+
+    @abstractmethod
+    def progress(self, **figures: float) -> None:
+        """One point of the candidate's curves (`step` and any figures)."""
+
+    @abstractmethod
+    def train(
+        self, base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: TrainingSettings
+    ) -> TrainReport:
+        """Run the one training loop; afterwards `trainable` holds the weights of the best validation."""
+
+
+Rows = Sequence["Encoded"]
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """What a gradient method attached to the model.
+
+    `parameters` maps the names under which they are saved to the tensors that are learned. `detach`
+    takes everything off the model again, so that it computes as before.
+    """
+
+    parameters: Mapping[str, torch.nn.Parameter]
+    detach: Callable[[], None]
+    loss: Callable[[Base, Rows], tuple[torch.Tensor, int]] | None = None
+    groups: Sequence[Mapping[str, Any]] | None = None
+
+    def count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+
+class Adapted(ABC):
+    """A base after a method: it predicts, saves and loads itself, and says what it cost."""
+
+    trainable_parameters: int = 0
+    report: TrainReport | None = None
+
+    @abstractmethod
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Answer each example, in order."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write safetensors and JSON into the empty `folder`; the pipeline adds the manifest of hashes."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, base: Base, data: DataSchema, method: Method) -> Self:
+        """Read back what `save` wrote, onto the same base."""
+
+    def merge(self) -> MergeReport | None:
+        """Fold learned weights into the base, in float32, where the method can; None where it cannot."""
+        return None
+
+
+@dataclass(frozen=True)
+class DataSchema:
+    """What an adapter must know of the data it was fitted on, to be used without them."""
+
+    task: Task
+    instruction: str
+    labels: tuple[str, ...]
+
+
+class Method(ABC):
+    """One rung. Subclasses name themselves and implement `fit`."""
+
+    name: ClassVar[str]
+    rung: ClassVar[float]
+    summary: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]]
+    adapted: ClassVar[type[Adapted]]
+
+    class Settings(Settings):
+        """No settings unless a subclass declares some."""
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def fit(self, base: Base, data: Data, context: Context) -> Adapted:
+        """Learn from `data` on `base`."""
+
+    @classmethod
+    def needs(cls, settings: BaseModel) -> Sequence[str]:  # noqa: ARG003  (the default needs none)
+        """Ids of the candidates that must be fitted before this one."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """How an example becomes what the model reads; saved with every worded candidate.
+
+    `demonstrations` are examples with their answers that stand before the question.
+    """
+
+    style: Literal["instruction", "question", "cloze"] = "instruction"
+    demonstrations: tuple[Example, ...] = ()
+
+
+class Task(ABC):
+    """What is asked of a row, how it is answered, and which figures judge the answers."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    columns: ClassVar[Mapping[str, str]]
+    answering: ClassVar[Answering]
+    metrics: ClassVar[tuple[str, ...]]
+    chooses_by: ClassVar[str]
+
+    @abstractmethod
+    def example(self, row_id: str, fields: Mapping[str, Any]) -> Example:
+        """Read the fields of one row (keys are those of `columns`). Raises RowFault for a bad one."""
+
+    def labels(self, expected: Iterator[str]) -> tuple[str, ...]:  # noqa: ARG002
+        """The closed set of answers, from the expected answers of the training rows; empty if open."""
+        return ()
+
+    def options(self, example: Example, labels: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
+        """The answers among which this example is decided."""
+        return labels
+
+    @abstractmethod
+    def question(self, example: Example, style: str, instruction: str, labels: Sequence[str]) -> str:
+        """The words put to the model for this example, without the answer."""
+
+
+class Source(ABC):
+    """Reads rows from a file or a place."""
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Every row in order, faulty ones included; never raises for one bad row."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A row as it was read. `fault` says why it is unusable; then `fields` is empty."""
+
+    line: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+
+
+class Metric(ABC):
+    """A figure over predictions. Metrics that are means of row scores give `row`; others override `value`."""
+
+    name: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+
+    @abstractmethod
+    def value(self, records: Sequence[Record]) -> float:
+        """The figure over all records (at least one)."""
+
+    def row(self, record: Record) -> float | None:  # noqa: ARG002
+        """The record's own score, whose mean is `value`; None where the figure is no mean of rows."""
+        return None
+
+
+class Writer(ABC):
+    """What a decoder may ask of a candidate: continuations of a prompt, and how likely they are."""
+
+    @abstractmethod
+    def write(
+        self, examples: Sequence[Example], *, temperature: float, top_k: int | None, top_p: float, seed: int
+    ) -> list[str]:
+        """One continuation for each example; temperature 0 is greedy."""
+
+
+class Decoder(ABC):
+    """A way to turn a candidate's distribution into one answer."""
+
+    name: ClassVar[str]
+
+    class Settings(Settings):
+        """No settings unless a subclass declares some."""
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def decode(self, writer: Writer, examples: Sequence[Example]) -> list[str]:
+        """One answer for each example."""
+
+
+class Scorer(ABC):
+    """An external judge of a written answer."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def score(self, example: Example, answer: str) -> float:
+        """Higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a gate says, with the figures it said it by."""
+
+    passed: bool
+    reason: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class Gate(ABC):
+    """A condition on a promotion."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def judge(self, challenger: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Verdict:
+        """Compare two candidates' entries of result.json; `champion` is None at the first promotion."""

@@ -1,0 +1,126 @@
+"""The values that pass between the parts: small, frozen, and free of any library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant"]
+SplitName = Literal["train", "validation", "test"]
+Origin = Literal["default", "file", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row after its task has read it: what is asked, and what is right.
+
+    `messages` holds the whole conversation (answer included) for rows that came as one, `options` the
+    answers of a row that brings its own; both are empty otherwise.
+    """
+
+    id: str
+    input: str
+    expected: str
+    messages: tuple[Message, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Token ids and, of the same length, which of them are trained on (True = the model must predict it)."""
+
+    tokens: list[int]
+    trained: list[bool]
+
+    def __post_init__(self) -> None:
+        assert len(self.tokens) == len(self.trained), "tokens and mask are born together"
+
+
+class Split(Protocol):
+    """The examples of one side of the data, with their prepared tokens; reads from disk as asked."""
+
+    def __len__(self) -> int: ...
+
+    def example(self, index: int) -> Example: ...
+
+    def encoded(self, index: int) -> Encoded: ...
+
+    def examples(self) -> list[Example]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a candidate said of one example.
+
+    `scores` maps each possible answer to its log-probability or score where the candidate has one.
+    `negative_log_likelihood` (nats) and `tokens` are of the expected text, where the task is `text`.
+    """
+
+    id: str
+    predicted: str
+    scores: Mapping[str, float] | None = None
+    negative_log_likelihood: float | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of a predictions file: an example and what was said of it. Metrics are computed from these."""
+
+    id: str
+    input: str
+    expected: str
+    predicted: str
+    scores: Mapping[str, float] | None = None
+    negative_log_likelihood: float | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What the training loop did."""
+
+    steps: int
+    trained_tokens: int
+    train_seconds: float
+    best_step: int
+    best_validation_loss: float | None
+    first_loss: float
+    last_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """Merged against attached weights: the largest difference of logits on probe rows (natural units)."""
+
+    largest_logit_difference: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSpec:
+    """One candidate of a run: a method with one value for each setting."""
+
+    id: str
+    method: str
+    rung: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    needs: Sequence[str] = ()
