@@ -10,17 +10,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from .model.base import Base
     from .types import Encoded, Example, MergeReport, Prediction, Record, Split, TrainReport
 
+    Counts = NDArray[np.float64]
+    Figures = NDArray[np.float64]
+
 Answering = Literal["choose", "generate", "likelihood"]
+Style = Literal["instruction", "question", "cloze"]
 
 
 class Settings(BaseModel):
@@ -158,11 +165,13 @@ class Method(ABC):
 class Prompt:
     """How an example becomes what the model reads; saved with every worded candidate.
 
-    `demonstrations` are examples with their answers that stand before the question.
+    `demonstrations` are examples with their answers that stand before the question: all of them in this
+    order, or, where `draw` is set, that many drawn anew for each example.
     """
 
-    style: Literal["instruction", "question", "cloze"] = "instruction"
+    style: Style = "instruction"
     demonstrations: tuple[Example, ...] = ()
+    draw: int | None = None
 
 
 class Task(ABC):
@@ -188,7 +197,7 @@ class Task(ABC):
         return labels
 
     @abstractmethod
-    def question(self, example: Example, style: str, instruction: str, labels: Sequence[str]) -> str:
+    def question(self, example: Example, style: Style, instruction: str, labels: Sequence[str]) -> str:
         """The words put to the model for this example, without the answer."""
 
 
@@ -213,17 +222,33 @@ class SourceRow:
 
 
 class Metric(ABC):
-    """A figure over predictions. Metrics that are means of row scores give `row`; others override `value`."""
+    """A figure over predictions. Metrics that are means of row scores give `row`; others override `value`.
+
+    `relative` metrics are compared by their ratio: a margin of 0.03 means 3 % (their figures are above 0).
+    """
 
     name: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
+    relative: ClassVar[bool] = False
 
-    @abstractmethod
     def value(self, records: Sequence[Record]) -> float:
         """The figure over all records (at least one)."""
+        scores = [score for record in records if (score := self.row(record)) is not None]
+        if len(scores) < len(records):
+            raise NotImplementedError(
+                f"metric {self.name!r} must give `value` or a `row` score of every record"
+            )
+        return fmean(scores)
 
     def row(self, record: Record) -> float | None:  # noqa: ARG002
         """The record's own score, whose mean is `value`; None where the figure is no mean of rows."""
+        return None
+
+    def resampled(self, records: Sequence[Record], counts: Counts) -> Figures | None:  # noqa: ARG002
+        """`value` of many resamples at once, for speed; None: `value` is called on each resample.
+
+        `counts` [resamples, rows] says how often each record was drawn; returns [resamples].
+        """
         return None
 
 
