@@ -36,7 +36,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TrainingSettings(Settings):
+class WordedSettings(Settings):
+    """The settings of every method that answers in words."""
+
+    decoder: str | dict[str, dict[str, Any]] = Field(
+        "greedy", description="how an open answer is written: a decoder's name, or {name: its settings}"
+    )
+    max_new_tokens: int = Field(128, ge=1, description="an open answer ends after so many tokens")
+
+
+class TrainingSettings(WordedSettings):
     """The settings that every method with a training loop shares, under the same names."""
 
     epochs: float = Field(3, gt=0, description="passes over the training rows")
@@ -91,12 +100,16 @@ class Trainable:
     """What a gradient method attached to the model.
 
     `parameters` maps the names under which they are saved to the tensors that are learned. `detach`
-    takes everything off the model again, so that it computes as before.
+    takes everything off the model again, so that it computes as before; `merge` folds it into the
+    model's own weights instead, in float32. `loss` yields summed losses with their numbers of trained
+    tokens where the usual next-token loss is not meant; `groups` are AdamW's parameter groups where one
+    learning rate is not meant for all.
     """
 
     parameters: Mapping[str, torch.nn.Parameter]
     detach: Callable[[], None]
-    loss: Callable[[Base, Rows], tuple[torch.Tensor, int]] | None = None
+    merge: Callable[[], None] | None = None
+    loss: Callable[[Base, Rows], Iterator[tuple[torch.Tensor, int]]] | None = None
     groups: Sequence[Mapping[str, Any]] | None = None
 
     def count(self) -> int:
@@ -119,7 +132,7 @@ class Adapted(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, base: Base, data: DataSchema, method: Method) -> Self:
+    def load(cls, folder: Path, base: Base, schema: DataSchema, method: Method) -> Self:
         """Read back what `save` wrote, onto the same base."""
 
     def merge(self) -> MergeReport | None:
@@ -148,8 +161,9 @@ class Method(ABC):
     class Settings(Settings):
         """No settings unless a subclass declares some."""
 
-    def __init__(self, settings: BaseModel) -> None:
+    def __init__(self, settings: BaseModel, decoder: Decoder | None = None) -> None:
         self.settings = settings
+        self.decoder = decoder
 
     @abstractmethod
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
@@ -214,11 +228,15 @@ class Source(ABC):
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """A row as it was read. `fault` says why it is unusable; then `fields` is empty."""
+    """A row as it was read. `fault` says why it is unusable; then `fields` is empty.
+
+    `raw` is the row as it stands in its file, as far as the quarantine shows it; empty where it is no text.
+    """
 
     line: int
     fields: Mapping[str, Any] = field(default_factory=dict)
     fault: str | None = None
+    raw: str = ""
 
 
 class Metric(ABC):

@@ -1,0 +1,1 @@
+"""The one training loop, and the child processes that run it."""

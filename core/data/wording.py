@@ -1,0 +1,103 @@
+"""From an example to the tokens that a model reads: the one path, for training, scoring and writing alike."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import DataError, RowFault
+from ..method import DataSchema, Prompt
+from ..tokenizer import Renderer
+from ..types import Encoded, Example, Message
+
+
+class Wording:
+    """Words examples by a prompt, for one tokenizer."""
+
+    def __init__(self, renderer: Renderer, schema: DataSchema, prompt: Prompt) -> None:
+        self.renderer = renderer
+        self.schema = schema
+        self.prompt = prompt
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded | RowFault]:
+        """Each example with its expected answer; only what it is to be trained on is marked.
+
+        Rows that came as conversations train every assistant turn, worded rows their answer alone.
+        """
+        if self.schema.task.answering == "likelihood":
+            return self.renderer.texts([example.input for example in examples])
+        if examples and examples[0].messages:
+            return self.renderer.conversations([example.messages for example in examples], train="all")
+        return self._pairs([(example, example.expected) for example in examples])
+
+    def answers(self, pairs: Sequence[tuple[Example, str]]) -> list[Encoded]:
+        """Each example with the given answer, marked from the answer's first token to the end token.
+
+        Raises DataError where an answer cannot be scored, naming it.
+        """
+        encoded = self._pairs(pairs)
+        for (example, answer), result in zip(pairs, encoded, strict=True):
+            if isinstance(result, RowFault):
+                raise DataError(f"row {example.id}: the answer {answer!r} cannot be scored: {result}")
+        return [_until_stop(result, self.renderer.stop_ids) for result in encoded if isinstance(result, Encoded)]
+
+    def prompts(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Each example as a prompt that waits for the answer."""
+        if self.prompt.style == "cloze":
+            encoded = self.renderer.plains([(self._cloze(example), " ?") for example in examples])
+            return [_before_answer(result) for result in encoded]
+        return [self.renderer.prompt(self.turns(example)) for example in examples]
+
+    def turns(self, example: Example) -> tuple[Message, ...]:
+        """The turns before the answer: demonstrations as earlier turns, then the question."""
+        if example.messages:
+            return example.messages[:-1]
+        turns: list[Message] = []
+        for shown in self._demonstrations(example):
+            turns += [Message("user", self._question(shown)), Message("assistant", shown.expected)]
+        return (*turns, Message("user", self._question(example)))
+
+    def _pairs(self, pairs: Sequence[tuple[Example, str]]) -> list[Encoded | RowFault]:
+        if self.prompt.style == "cloze":
+            return self.renderer.plains([(self._cloze(example), f" {answer}") for example, answer in pairs])
+        turns = {example.id: self.turns(example) for example, _ in pairs}
+        conversations = [(*turns[example.id], Message("assistant", answer)) for example, answer in pairs]
+        return self.renderer.conversations(conversations, train="last")
+
+    def _cloze(self, example: Example) -> str:
+        shown = [f"{self._question(shown)} {shown.expected}" for shown in self._demonstrations(example)]
+        return "\n\n".join([*shown, self._question(example)])
+
+    def _question(self, example: Example) -> str:
+        return self.schema.task.question(
+            example, self.prompt.style, self.schema.instruction, self.schema.labels
+        )
+
+    def _demonstrations(self, example: Example) -> Sequence[Example]:
+        if self.prompt.draw is None:
+            return self.prompt.demonstrations
+        return random.Random(example.id).sample(self.prompt.demonstrations, self.prompt.draw)
+
+
+def content_free(example: Example) -> Example:
+    """The same question about nothing: what an answer is worth before the input is read.
+
+    Contextual calibration, Zhao et al. 2021 (arXiv:2102.09690), §5.
+    """
+    return replace(example, id=f"content-free {example.id}", input="N/A")
+
+
+def _until_stop(encoded: Encoded, stop_ids: frozenset[int]) -> Encoded:
+    """Without what the template prints after the token that ends the answer: nobody waits for that."""
+    last = max(index for index, trained in enumerate(encoded.trained) if trained)
+    first = next(index for index, trained in enumerate(encoded.trained) if trained)
+    stops = [index for index in range(first, last + 1) if encoded.tokens[index] in stop_ids]
+    end = stops[-1] + 1 if stops else last + 1
+    return Encoded(encoded.tokens[:end], encoded.trained[:end])
+
+
+def _before_answer(encoded: Encoded | RowFault) -> list[int]:
+    if isinstance(encoded, RowFault):
+        raise DataError(f"the prompt cannot be worded: {encoded}")
+    return encoded.tokens[: encoded.trained.index(True)]

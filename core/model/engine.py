@@ -1,0 +1,219 @@
+"""What a model says of encoded sequences: losses to train on, log-probabilities, hidden states.
+
+`TreeEngine` packs the sequences into trees (see tree.py). `PlainEngine` pads them and calls the model's
+own forward; it serves models whose logits are more than a linear head on the trunk's last hidden states
+(a soft cap, a logit scale), which `agrees` finds out by comparing both once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..types import Encoded
+from .head import cross_entropy_sum, log_probabilities
+from .tree import Tree, build_tree, group_into_trees
+
+PLAIN_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Targets:
+    """N pairs of a predicting position and the token that follows it, and whose sequence that is; all [N]."""
+
+    positions: Tensor
+    tokens: Tensor
+    sequences: Tensor
+
+
+class Engine(ABC):
+    """Losses, log-probabilities and hidden states of sequences, however the model is called."""
+
+    def __init__(self, model: Any, max_tokens: int) -> None:
+        self.model = model
+        self.max_tokens = max_tokens
+
+    @abstractmethod
+    def losses(self, rows: Sequence[Encoded]) -> Iterator[tuple[Tensor, int]]:
+        """Summed negative log-likelihood (nats) of trained tokens and their number, one graph at a time."""
+
+    @abstractmethod
+    def log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
+        """log p of each trained token of each row, in order."""
+
+    @torch.no_grad()
+    def probe_logits(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """The model's own logits of each sequence, one after the other, [tokens, V] in float32."""
+        ids = [torch.tensor(sequence, device=self.model.device)[None] for sequence in sequences]
+        return torch.cat([self.model(input_ids=row, use_cache=False).logits[0].float() for row in ids])
+
+    @torch.no_grad()
+    def hidden_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
+        """For each sequence its index and the hidden states of all layers, [layers + 1, length, H]."""
+        for group in group_into_trees(sequences, self.max_tokens):
+            tree = build_tree([sequences[index] for index in group])
+            states = torch.stack(tree_states(self.model, tree, all_layers=True))
+            for index, path in zip(group, tree.paths, strict=True):
+                yield index, states[:, path]
+
+
+class TreeEngine(Engine):
+    """Common beginnings computed once, no padding, the vocabulary only where it is needed."""
+
+    def losses(self, rows: Sequence[Encoded]) -> Iterator[tuple[Tensor, int]]:
+        for _, tree, targets in self._trees(rows):
+            (hidden,) = tree_states(self.model, tree)
+            head = self.model.get_output_embeddings()
+            yield cross_entropy_sum(hidden[targets.positions], head, targets.tokens), len(targets.tokens)
+
+    @torch.no_grad()
+    def log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
+        results: list[list[float]] = [[] for _ in rows]
+        for group, tree, targets in self._trees(rows):
+            (hidden,) = tree_states(self.model, tree)
+            head = self.model.get_output_embeddings()
+            values = log_probabilities(hidden, head, targets.positions, targets.tokens)
+            for sequence, value in zip(targets.sequences.tolist(), values.tolist(), strict=True):
+                results[group[sequence]].append(value)
+        return results
+
+    def _trees(self, rows: Sequence[Encoded]) -> Iterator[tuple[list[int], Tree, Targets]]:
+        # The last trained token is only predicted, never read.
+        read = [row.tokens[: last_trained(row)] for row in rows]
+        for group in group_into_trees(read, self.max_tokens):
+            tree = build_tree([read[index] for index in group])
+            yield group, tree, _tree_targets(tree, [rows[index] for index in group], self.model.device)
+
+
+class PlainEngine(Engine):
+    """Padded rows through the model's own forward."""
+
+    def losses(self, rows: Sequence[Encoded]) -> Iterator[tuple[Tensor, int]]:
+        for batch in _batches(rows):
+            picked, targets = self._picked(batch)
+            yield -picked.sum(), len(targets.tokens)
+
+    @torch.no_grad()
+    def log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
+        results: list[list[float]] = []
+        for batch in _batches(rows):
+            picked, targets = self._picked(batch)
+            values: list[list[float]] = [[] for _ in batch]
+            for sequence, value in zip(targets.sequences.tolist(), picked.tolist(), strict=True):
+                values[sequence].append(value)
+            results += values
+        return results
+
+    def _picked(self, batch: Sequence[Encoded]) -> tuple[Tensor, Targets]:
+        """log p of the trained tokens of one padded batch, [N]."""
+        length = max(len(row.tokens) for row in batch)
+        ids = torch.tensor([row.tokens + [0] * (length - len(row.tokens)) for row in batch])
+        mask = torch.tensor([[1] * len(row.tokens) + [0] * (length - len(row.tokens)) for row in batch])
+        device = self.model.device
+        logits = self.model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
+        targets = _padded_targets(batch, length, device)
+        chosen = logits.flatten(0, 1)[targets.positions]
+        chosen = chosen if chosen.dtype == torch.float64 else chosen.float()
+        return chosen.log_softmax(-1).gather(1, targets.tokens[:, None])[:, 0], targets
+
+
+def make_engine(model: Any, max_tokens: int) -> Engine:
+    """The tree where it computes what the model computes, else the model's own forward."""
+    engine = TreeEngine(model, max_tokens)
+    return engine if agrees(engine) else PlainEngine(model, max_tokens)
+
+
+def agrees(engine: TreeEngine) -> bool:
+    """Whether tree and model give the same log-probabilities on two unequal rows with a common beginning."""
+    size = engine.model.config.get_text_config().vocab_size
+    window = sliding_window(engine.model.config) or 0
+    generator = torch.Generator().manual_seed(0)
+    length = 12 + (window if window <= 512 else 0)
+    start = torch.randint(size, (length,), generator=generator).tolist()
+    ends = [torch.randint(size, (n,), generator=generator).tolist() for n in (5, 9)]
+    rows = [Encoded(start + end, [False] + [True] * (len(start + end) - 1)) for end in ends]
+    try:
+        shared = torch.tensor(sum(engine.log_probabilities(rows), []))
+    except (TypeError, ValueError, RuntimeError, AttributeError):
+        return False
+    plain = torch.tensor(sum(PlainEngine(engine.model, engine.max_tokens).log_probabilities(rows), []))
+    tolerance = {torch.float64: 1e-5, torch.float32: 1e-3}.get(engine.model.dtype, 0.25)
+    return bool((shared - plain).abs().max() <= tolerance)
+
+
+def tree_states(model: Any, tree: Tree, all_layers: bool = False) -> tuple[Tensor, ...]:
+    """Hidden states of the packed tokens, [T, H] for each layer asked for (the last one by default)."""
+    output = model.base_model(
+        input_ids=tree.tokens[None].to(model.device),
+        position_ids=tree.positions[None].to(model.device),
+        attention_mask=_masks(model, tree),
+        use_cache=False,
+        output_hidden_states=all_layers,
+    )
+    states = output.hidden_states if all_layers else (output.last_hidden_state,)
+    return tuple(state[0] for state in states)
+
+
+def sliding_window(config: Any) -> int | None:
+    """How far back some layer of the model sees, itself included; None without such a layer."""
+    config = config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "use_sliding_window", True) is False:
+        return None
+    layer_types = getattr(config, "layer_types", None)
+    if layer_types is not None and "sliding_attention" not in layer_types:
+        return None
+    return window
+
+
+def _masks(model: Any, tree: Tree) -> Tensor | dict[str, Tensor]:
+    """One mask, or one for each type of layer where the model mixes types."""
+    config = model.config.get_text_config()
+    window = sliding_window(config)
+    layer_types = getattr(config, "layer_types", None)
+    if layer_types is None:
+        return tree.mask(model.dtype, model.device, window)
+    full = tree.mask(model.dtype, model.device)
+    if window is None:
+        return full
+    return {"full_attention": full, "sliding_attention": tree.mask(model.dtype, model.device, window)}
+
+
+def last_trained(row: Encoded) -> int:
+    """The index of the last trained token."""
+    return max(index for index, trained in enumerate(row.trained) if trained)
+
+
+def _tree_targets(tree: Tree, rows: Sequence[Encoded], device: torch.device) -> Targets:
+    found = [
+        (path[index - 1], row.tokens[index], number)
+        for number, (row, path) in enumerate(zip(rows, tree.paths, strict=True))
+        for index in range(1, len(path) + 1)
+        if row.trained[index]
+    ]
+    return _targets(found, device)
+
+
+def _padded_targets(batch: Sequence[Encoded], length: int, device: torch.device) -> Targets:
+    found = [
+        (number * length + index - 1, row.tokens[index], number)
+        for number, row in enumerate(batch)
+        for index in range(1, len(row.tokens))
+        if row.trained[index]
+    ]
+    return _targets(found, device)
+
+
+def _targets(found: Sequence[tuple[int, int, int]], device: torch.device) -> Targets:
+    columns = torch.tensor(found, dtype=torch.long, device=device).reshape(-1, 3)
+    return Targets(columns[:, 0], columns[:, 1], columns[:, 2])
+
+
+def _batches(rows: Sequence[Encoded]) -> Iterator[Sequence[Encoded]]:
+    for start in range(0, len(rows), PLAIN_BATCH):
+        yield rows[start : start + PLAIN_BATCH]

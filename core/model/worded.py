@@ -1,0 +1,229 @@
+"""Candidates that answer in words: a base, what is attached to it, and a prompt.
+
+Closed answers are decided by the likelihood of each option's words. Three rules turn its tokens'
+log-probabilities into a score: their sum, their mean, and the sum less the option's sum after a
+content-free input (Zhao et al. 2021, arXiv:2102.09690; Holtzman et al. 2021, arXiv:2104.08315). Which of
+them is used is chosen on validation rows, in the same way for every worded candidate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from safetensors.torch import load_file, save_file
+
+from ..data.wording import Wording, content_free
+from ..errors import ModelError
+from ..method import Adapted, DataSchema, Decoder, Method, Prompt, Trainable, Writer
+from ..types import Encoded, Example, MergeReport, Message, Prediction
+from .base import Base
+from .generate import Decoding, generate
+
+Rule = Literal["sum", "mean", "prior"]
+RULE_ROWS = 128
+
+
+@dataclass(frozen=True)
+class OptionScore:
+    """One option of one example: summed log-probability (nats), its tokens, and the sum without input."""
+
+    option: str
+    total: float
+    tokens: int
+    prior: float
+
+    def score(self, rule: Rule) -> float:
+        if rule == "mean":
+            return self.total / self.tokens
+        return self.total - self.prior if rule == "prior" else self.total
+
+
+class Worded(Adapted, Writer):
+    """A base that answers by a prompt, with or without learned weights attached."""
+
+    def __init__(
+        self,
+        base: Base,
+        schema: DataSchema,
+        prompt: Prompt,
+        method: Method,
+        trainable: Trainable | None = None,
+    ) -> None:
+        self.base = base
+        self.prompt = prompt
+        self.method = method
+        self.trainable = trainable
+        self.rule: Rule = "sum"
+        self.wording = Wording(base.renderer, schema, prompt)
+        self.trainable_parameters = trainable.count() if trainable else 0
+
+    @property
+    def task_answering(self) -> str:
+        return self.wording.schema.task.answering
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        by_answering: dict[str, Callable[[Sequence[Example]], list[Prediction]]] = {
+            "choose": self._choose,
+            "generate": self._write_answers,
+            "likelihood": self._likelihoods,
+        }
+        return by_answering[self.task_answering](examples)
+
+    def calibrate(self, examples: Sequence[Example]) -> None:
+        """Take the rule that is right most often on these examples; the earlier rule where equal."""
+        if self.task_answering != "choose" or not examples:
+            return
+        examples = examples[:RULE_ROWS]
+        scored = self.option_scores(examples)
+
+        def right(rule: Rule) -> int:
+            return sum(
+                _best(options, rule) == example.expected
+                for example, options in zip(examples, scored, strict=True)
+            )
+
+        self.rule = max(get_args(Rule), key=right)
+
+    def option_scores(self, examples: Sequence[Example]) -> list[list[OptionScore]]:
+        """Every option of every example, scored; with the prior of each where a rule may need it."""
+        totals = self._option_log_probabilities(examples)
+        priors = self._option_log_probabilities([content_free(example) for example in examples])
+        return [
+            [
+                OptionScore(option, sum(values), len(values), sum(prior[option]))
+                for option, values in options.items()
+            ]
+            for options, prior in zip(totals, priors, strict=True)
+        ]
+
+    def _option_log_probabilities(self, examples: Sequence[Example]) -> list[dict[str, list[float]]]:
+        schema = self.wording.schema
+        pairs = [
+            (index, example, option)
+            for index, example in enumerate(examples)
+            for option in schema.task.options(example, schema.labels)
+        ]
+        encoded = self.wording.answers([(example, option) for _, example, option in pairs])
+        results: list[dict[str, list[float]]] = [{} for _ in examples]
+        for (index, _, option), values in zip(pairs, self._log_probabilities(encoded), strict=True):
+            results[index][option] = values
+        return results
+
+    def _log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
+        """Scored once for each distinct row."""
+        keys = [(tuple(row.tokens), row.trained.index(True)) for row in rows]
+        distinct = dict(zip(keys, rows, strict=True))
+        values = dict(zip(distinct, self.base.engine.log_probabilities(list(distinct.values())), strict=True))
+        return [values[key] for key in keys]
+
+    def _choose(self, examples: Sequence[Example]) -> list[Prediction]:
+        if self.rule == "prior":
+            scored = self.option_scores(examples)
+        else:
+            scored = [
+                [OptionScore(option, sum(values), len(values), 0.0) for option, values in options.items()]
+                for options in self._option_log_probabilities(examples)
+            ]
+        return [
+            Prediction(
+                example.id,
+                _best(options, self.rule),
+                scores={option.option: option.score(self.rule) for option in options},
+            )
+            for example, options in zip(examples, scored, strict=True)
+        ]
+
+    def _write_answers(self, examples: Sequence[Example]) -> list[Prediction]:
+        assert self.method.decoder is not None, "worded methods are built with a decoder"
+        answers = self.method.decoder.decode(self, examples)
+        return [
+            Prediction(example.id, answer) for example, answer in zip(examples, answers, strict=True)
+        ]
+
+    def _likelihoods(self, examples: Sequence[Example]) -> list[Prediction]:
+        rows = [row for row in self.wording.encode(examples) if isinstance(row, Encoded)]
+        assert len(rows) == len(examples), "text rows that cannot be encoded were quarantined before"
+        return [
+            Prediction(example.id, "", negative_log_likelihood=-sum(values), tokens=len(values))
+            for example, values in zip(examples, self.base.engine.log_probabilities(rows), strict=True)
+        ]
+
+    def write(
+        self, examples: Sequence[Example], *, temperature: float, top_k: int | None, top_p: float, seed: int
+    ) -> list[str]:
+        limit = getattr(self.method.settings, "max_new_tokens", 128)
+        decoding = Decoding(temperature, top_k, top_p, limit, seed)
+        renderer = self.base.renderer
+        tokens = generate(self.base.model, self.wording.prompts(examples), renderer.stop_ids, decoding)
+        return [renderer.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in tokens]
+
+    def save(self, folder: Path) -> None:
+        prompt = {"rule": self.rule, **asdict(self.prompt)}
+        (folder / "prompt.json").write_text(json.dumps(prompt, indent=2, ensure_ascii=False))
+        if self.trainable:
+            tensors = {name: p.detach().contiguous() for name, p in self.trainable.parameters.items()}
+            save_file(tensors, folder / "weights.safetensors", metadata={"format": "pt"})
+
+    @classmethod
+    def load(cls, folder: Path, base: Base, schema: DataSchema, method: Method) -> Self:
+        saved: dict[str, Any] = json.loads((folder / "prompt.json").read_text())
+        rule = saved.pop("rule")
+        demonstrations = tuple(_example(shown) for shown in saved.pop("demonstrations"))
+        prompt = Prompt(demonstrations=demonstrations, **saved)
+        weights = folder / "weights.safetensors"
+        trainable = _attach_saved(weights, base, method) if weights.is_file() else None
+        worded = cls(base, schema, prompt, method, trainable)
+        worded.rule = rule
+        return worded
+
+    def merge(self) -> MergeReport | None:
+        if self.trainable is None or self.trainable.merge is None:
+            return None
+        probes = merge_probes(self.base)
+        before = self.base.engine.probe_logits(probes)
+        self.trainable.merge()
+        after = self.base.engine.probe_logits(probes)
+        self.trainable = None
+        return MergeReport(float((before - after).abs().max()), sum(len(probe) for probe in probes))
+
+
+def merge_probes(base: Base) -> list[list[int]]:
+    """Token ids on which merged and attached weights are compared."""
+    words = "The merged weights must say what the adapter said."
+    return [base.renderer.prompt([Message("user", words)])]
+
+
+def _attach_saved(weights: Path, base: Base, method: Method) -> Trainable:
+    import torch
+
+    attach: Callable[[Any], Trainable] = method.attach  # type: ignore[attr-defined]
+    trainable = attach(base.model)
+    saved = load_file(weights)
+    if saved.keys() != trainable.parameters.keys():
+        raise ModelError(_mismatch(weights, saved, trainable.parameters))
+    with torch.no_grad():
+        for name, parameter in trainable.parameters.items():
+            parameter.copy_(saved[name])
+    return trainable
+
+
+def _mismatch(weights: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    return (
+        f"{weights}: its tensors do not fit this base: {len(expected)} expected, {len(found)} found, "
+        f"{len(expected.keys() & found.keys())} in both. Was it fitted on another base?"
+    )
+
+
+def _best(options: Sequence[OptionScore], rule: Rule) -> str:
+    return max(options, key=lambda option: option.score(rule)).option
+
+
+def _example(fields: Mapping[str, Any]) -> Example:
+    messages = tuple(Message(**message) for message in fields["messages"])
+    return Example(
+        fields["id"], fields["input"], fields["expected"], messages, tuple(fields["options"])
+    )

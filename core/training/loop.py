@@ -1,0 +1,215 @@
+"""The one training loop: every gradient method runs through it.
+
+A step's gradient is that of the mean loss over all trained tokens of its batch, however the batch is cut
+into micro-batches and trees: each part's summed loss is divided by the batch's token count.
+Learning rate: linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import StepError
+from ..method import Rows, Trainable, TrainingSettings
+from ..types import Encoded, TrainReport
+
+if TYPE_CHECKING:
+    from ..model.base import Base
+
+VALIDATION_ROWS = 256
+Progress = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows each optimizer step takes, as indices; `epoch_ends` are step numbers, counted from 1."""
+
+    batches: list[list[int]]
+    epoch_ends: frozenset[int]
+
+
+@dataclass
+class Best:
+    """The weights of the lowest validation loss so far."""
+
+    step: int = 0
+    loss: float = math.inf
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    since: int = 0
+
+    def offer(self, step: int, loss: float, trainable: Trainable) -> None:
+        if loss < self.loss:
+            self.step, self.loss, self.since = step, loss, 0
+            self.weights = {name: p.detach().clone() for name, p in trainable.parameters.items()}
+        else:
+            self.since += 1
+
+
+def train(
+    base: Base,
+    trainable: Trainable,
+    rows: Rows,
+    validation: Rows,
+    settings: TrainingSettings,
+    progress: Progress,
+) -> TrainReport:
+    """Train what is attached; afterwards it holds the weights of the best validation.
+
+    Raises StepError when the loss is not finite, or when no row is short enough to train on.
+    """
+    rows = _short_enough(rows, settings.max_length)
+    plan = plan_batches(len(rows), settings)
+    optimizer = make_optimizer(trainable, settings)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, learning_rate_factor(len(plan.batches), settings.warmup_share)
+    )
+    losses: list[float] = []
+    tokens, best, started = 0, Best(), time.perf_counter()
+    with _checkpointing(base.model, settings.gradient_checkpointing):
+        for step, batch in enumerate(plan.batches, start=1):
+            loss, count = train_step(base, trainable, [rows[index] for index in batch], settings, optimizer)
+            schedule.step()
+            losses.append(loss)
+            tokens += count
+            seconds = time.perf_counter() - started
+            progress(
+                step=step,
+                steps=len(plan.batches),
+                loss=loss,
+                learning_rate=schedule.get_last_lr()[0],
+                tokens_per_second=tokens / seconds,
+                seconds_left=seconds / step * (len(plan.batches) - step),
+            )
+            if step in plan.epoch_ends and validation:
+                validation_loss = mean_loss(base, trainable, validation[:VALIDATION_ROWS])
+                best.offer(step, validation_loss, trainable)
+                progress(step=step, validation_loss=validation_loss)
+                if settings.patience is not None and best.since >= settings.patience:
+                    break
+    _restore(trainable, best)
+    return TrainReport(
+        steps=len(losses),
+        trained_tokens=tokens,
+        train_seconds=time.perf_counter() - started,
+        best_step=best.step or len(losses),
+        best_validation_loss=best.loss if best.step else None,
+        first_loss=losses[0],
+        last_loss=losses[-1],
+    )
+
+
+def train_step(
+    base: Base,
+    trainable: Trainable,
+    rows: Sequence[Encoded],
+    settings: TrainingSettings,
+    optimizer: torch.optim.Optimizer,
+) -> tuple[float, int]:
+    """One optimizer step on one batch: its mean loss (nats a trained token) and its trained tokens."""
+    total, count = accumulate(base, trainable, rows, settings.micro_batch_size)
+    if not math.isfinite(total):
+        raise StepError(
+            f"the loss is {total}: lower learning_rate (now {settings.learning_rate:g}) or raise warmup_share"
+        )
+    torch.nn.utils.clip_grad_norm_(list(trainable.parameters.values()), settings.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total, count
+
+
+def accumulate(
+    base: Base, trainable: Trainable, rows: Sequence[Encoded], micro_batch_size: int
+) -> tuple[float, int]:
+    """Add the gradient of the batch's mean loss; returns that loss and the number of trained tokens."""
+    count = sum(map(sum, (row.trained for row in rows)))
+    total = 0.0
+    for start in range(0, len(rows), micro_batch_size):
+        for loss, _ in _losses(base, trainable, rows[start : start + micro_batch_size]):
+            share = loss / count
+            share.backward()  # type: ignore[no-untyped-call]
+            total += float(share.detach())
+    return total, count
+
+
+@torch.no_grad()
+def mean_loss(base: Base, trainable: Trainable, rows: Sequence[Encoded]) -> float:
+    """Mean negative log-likelihood (nats) of a trained token."""
+    parts = [(float(loss), count) for loss, count in _losses(base, trainable, rows)]
+    return sum(loss for loss, _ in parts) / sum(count for _, count in parts)
+
+
+def plan_batches(rows: int, settings: TrainingSettings) -> Plan:
+    """A new seeded order each epoch; the last batch of an epoch may be smaller. `epochs` may be a fraction."""
+    per_epoch = math.ceil(rows / settings.batch_size)
+    steps = max(1, round(settings.epochs * per_epoch))
+    generator = torch.Generator().manual_seed(settings.seed)
+    batches: list[list[int]] = []
+    while len(batches) < steps:
+        order = torch.randperm(rows, generator=generator).tolist()
+        batches += [order[i : i + settings.batch_size] for i in range(0, rows, settings.batch_size)]
+    return Plan(batches[:steps], frozenset({*range(per_epoch, steps + 1, per_epoch), steps}))
+
+
+def learning_rate_factor(steps: int, warmup_share: float) -> Callable[[int], float]:
+    """The factor of the learning rate for the step of that index, counted from 0."""
+    warmup = math.ceil(steps * warmup_share)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+    return factor
+
+
+def make_optimizer(trainable: Trainable, settings: TrainingSettings) -> torch.optim.Optimizer:
+    parameters: Any = trainable.groups or [{"params": list(trainable.parameters.values())}]
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _losses(base: Base, trainable: Trainable, rows: Rows) -> Iterator[tuple[torch.Tensor, int]]:
+    return trainable.loss(base, rows) if trainable.loss else base.engine.losses(rows)
+
+
+def _short_enough(rows: Rows, max_length: int | None) -> Rows:
+    kept = [row for row in rows if max_length is None or len(row.tokens) <= max_length]
+    if not kept:
+        raise StepError(f"no training row has at most max_length={max_length} tokens: raise max_length")
+    return kept
+
+
+def _restore(trainable: Trainable, best: Best) -> None:
+    with torch.no_grad():
+        for name, weights in best.weights.items():
+            trainable.parameters[name].copy_(weights)
+
+
+@contextmanager
+def _checkpointing(model: Any, on: bool) -> Iterator[None]:
+    """Gradient checkpointing while the block runs.
+
+    transformers checkpoints layers in training mode only. The layers alone are put into it, not what they
+    contain, so that dropout stays off.
+    """
+    if not on:
+        yield
+        return
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
+        for layer in layers:
+            layer.training = False
