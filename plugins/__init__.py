@@ -1,0 +1,1 @@
+"""The built-in plugins: one file each, found by walking this folder, by the same hooks as anyone's."""

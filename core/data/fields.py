@@ -1,0 +1,52 @@
+"""What tasks ask of the fields of a row: text that is there, labels that can be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import RowFault
+
+KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object", str: "text"}
+
+
+def required_text(fields: Mapping[str, Any], name: str) -> str:
+    """The text of a field, as it stands. Raises RowFault where there is none."""
+    value = required(fields, name)
+    if not isinstance(value, str):
+        raise RowFault(f"{name} is {kind_of(value)}, expected text")
+    return require_words(value, name)
+
+
+def required_label(fields: Mapping[str, Any], name: str) -> str:
+    """The label in a field, without spaces around it; whole numbers and true/false become text."""
+    value = required(fields, name)
+    if not isinstance(value, str | int):
+        raise RowFault(f"{name} is {kind_of(value)}, expected text or a whole number")
+    return require_words(str(value), name).strip()
+
+
+def required(fields: Mapping[str, Any], name: str) -> Any:
+    """The value of a field. Raises RowFault where it is missing or null."""
+    if name not in fields:
+        raise RowFault(f"{name} is missing")
+    if fields[name] is None:
+        raise RowFault(f"{name} is null")
+    return fields[name]
+
+
+def require_words(value: str, name: str) -> str:
+    """`value` itself. Raises RowFault where nothing but space is in it."""
+    if not value.strip():
+        raise RowFault(f"{name} is empty")
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """What a user would call a value read from JSON."""
+    return "null" if value is None else KINDS.get(type(value), type(value).__name__)
+
+
+def paragraphs(*parts: str) -> str:
+    """The parts that have words, a blank line between them."""
+    return "\n\n".join(part for part in parts if part.strip())

@@ -1,0 +1,52 @@
+"""The one bootstrap: environment variables that Prefect and MLflow read when they are imported.
+
+`bootstrap` runs before either of them is imported, in the command and in every child. It only fills gaps:
+a value that the user set wins.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def home() -> Path:
+    """The folder of everything that outlives a run: STEPLADDER_HOME, else `~/.stepladder`. Absolute."""
+    chosen = os.environ.get("STEPLADDER_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else Path.home() / ".stepladder"
+
+
+def bootstrap() -> None:
+    """Fill the gaps of `os.environ`, and put this interpreter's programs on PATH. Calling it again is free."""
+    for name, value in _defaults().items():
+        os.environ.setdefault(name, value)
+    programs = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", os.defpath)
+    if programs not in path.split(os.pathsep):
+        os.environ["PATH"] = f"{programs}{os.pathsep}{path}"
+
+
+def _defaults() -> dict[str, str]:
+    return {
+        "STEPLADDER_HOME": str(home()),
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Otherwise `mlflow server` starts seven consumers of jobs that we never send.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home() / 'mlflow.db'}",
+        "MLFLOW_UV_AUTO_DETECT": "false",
+        "PREFECT_HOME": str(_prefect_home()),
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Prefect's own 20 seconds are too short for its first start on a slow machine.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    }
+
+
+def _prefect_home() -> Path:
+    """Prefect's own folder where the user keeps profiles there (they may name a server), else ours."""
+    usual = Path.home() / ".prefect"
+    return usual if (usual / "profiles.toml").exists() else home() / "prefect"

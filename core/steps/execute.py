@@ -1,0 +1,127 @@
+"""Does one node of the graph: reuse it, run it in a child, or skip it. Both engines call this.
+
+Only folders pass between nodes. The folder of a failed step holds `error.json`; a skipped one has none.
+A step's spec is kept beside what it left, as `spec.json`: what it was told, and which folders it needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import InputError
+from ..training.children import ERROR, RESULT, Children, Ended, Failure
+from .graph import Node
+from .store import Place, Store, is_whole, remove
+
+Log = Callable[[str], None]
+Status = Literal["ok", "reused", "failed", "skipped"]
+SPEC, OUTCOME = "spec.json", "outcome.json"
+
+# What these do lies outside the store, where it may have been changed since; each does it once itself.
+NEVER_REUSED = ("record", "register", "report")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a node. `folder` is None if it was skipped."""
+
+    status: Status
+    folder: Path | None = None
+    result: Mapping[str, Any] | None = None
+    failure: Failure | None = None
+    seconds: float = 0.0
+    peak_memory_bytes: int | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.status in ("ok", "reused")
+
+
+def execute(
+    node: Node, folders: Mapping[str, Path | None], store: Store, children: Children, log: Log
+) -> Outcome:
+    """Do `node`, given the folder of each node that it needs (None if that one was skipped)."""
+    failures = {needed: _failure_of(needed, folders[needed]) for needed in node.needs}
+    failed = {needed: failure for needed, failure in failures.items() if failure}
+    if failed and not _can_run(node, failed):
+        return Outcome("skipped", failure=_skipped(failed))
+    place = store.place(node.kind, _key(node, failed))
+    with store.locked(place, lambda: log("waiting: another run is doing this step")):
+        if node.kind not in NEVER_REUSED and is_whole(place.final):
+            return read_outcome(place.final, "reused")
+        return _run(node, _spec(node, folders, failed, place), place, children, log)
+
+
+def read_outcome(folder: Path, status: Status = "ok") -> Outcome:
+    """The outcome of the step that left `folder`, finished or failed."""
+    figures = json.loads((folder / OUTCOME).read_text())
+    if (folder / ERROR).exists():
+        return Outcome("failed", folder, failure=read_failure(folder), **figures)
+    return Outcome(status, folder, json.loads((folder / RESULT).read_text()), **figures)
+
+
+def read_failure(folder: Path) -> Failure:
+    return Failure(**json.loads((folder / ERROR).read_text()))
+
+
+def _failure_of(node_id: str, folder: Path | None) -> Failure | None:
+    """Why a needed node has nothing to give; None if it is finished."""
+    if folder is None:
+        return Failure("Skipped", f"{node_id} was skipped")
+    return read_failure(folder) if (folder / ERROR).exists() else None
+
+
+def _can_run(node: Node, failed: Mapping[str, Failure]) -> bool:
+    """The report is always written; a comparison needs one candidate that has been evaluated."""
+    evaluated = [needed for needed in node.needs if needed.startswith("evaluate:") and needed not in failed]
+    return node.tolerant and (node.kind == "report" or bool(evaluated))
+
+
+def _skipped(failed: Mapping[str, Failure]) -> Failure:
+    first, failure = next(iter(failed.items()))
+    why = failure.message if failure.type == "Skipped" else f"{first} failed"
+    return Failure("Skipped", f"skipped, since {why}", failure.exit_code)
+
+
+def _key(node: Node, failed: Mapping[str, Failure]) -> str:
+    """The node's fingerprint; another one where some of what it should have seen is missing."""
+    if not failed:
+        return node.fingerprint
+    return hashlib.sha256(json.dumps([node.fingerprint, sorted(failed)]).encode()).hexdigest()
+
+
+def _spec(
+    node: Node, folders: Mapping[str, Path | None], failed: Mapping[str, Failure], place: Place
+) -> dict[str, Any]:
+    needs = {needed: str(folders[needed]) for needed in node.needs if needed not in failed}
+    spec = {**node.spec, "needs": needs, "scratch": str(place.scratch)}
+    if node.tolerant:
+        spec["failed"] = {needed: _failed(folders[needed], failed[needed]) for needed in failed}
+    return spec
+
+
+def _failed(folder: Path | None, failure: Failure) -> dict[str, Any]:
+    """What a tolerant node is told of a node that it goes without."""
+    status = "skipped" if folder is None else "failed"
+    return {"status": status, "error": failure.message, "folder": str(folder) if folder else None}
+
+
+def _run(node: Node, spec: dict[str, Any], place: Place, children: Children, log: Log) -> Outcome:
+    folder = place.begin()
+    (folder / SPEC).write_text(json.dumps(spec, indent=2))
+    ended = children.run(node.kind, spec, folder, log)
+    (folder / OUTCOME).write_text(json.dumps(_figures(ended)))
+    if ended.failure is None:
+        return read_outcome(place.finish())
+    if ended.failure.exit_code == InputError.exit_code:  # nothing to continue from: the input must change
+        remove(place.scratch)
+    return read_outcome(place.fail())
+
+
+def _figures(ended: Ended) -> dict[str, Any]:
+    return {"seconds": round(ended.seconds, 3), "peak_memory_bytes": ended.peak_memory_bytes}

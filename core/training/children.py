@@ -1,0 +1,274 @@
+"""Runs steps in child processes of one fork server, so that the parent never holds a model.
+
+A child is told what to do by plain values and leaves files in its folder: `log.txt`, then `result.json`
+or `error.json`, and `usage.json`. Nothing is pickled on the way back. It leads a process group of its
+own, and ends that group when its parent dies: the sentinel of `multiprocessing.parent_process()` becomes
+ready even after a SIGKILL, where PR_SET_PDEATHSIG would watch the fork server instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import StepError, StepladderError
+
+Log = Callable[[str], None]
+KINDS = "stepladder.core.steps"
+PRELOAD = ("stepladder.core.training.preload",)
+LOG, RESULT, ERROR, USAGE = "log.txt", "result.json", "error.json", "usage.json"
+POLL_SECONDS = 0.1
+LAST_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step failed. `exit_code` is what the command ends with if nothing else can be done."""
+
+    type: str
+    message: str
+    exit_code: int = 1
+    traceback: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a child ended: its result or its failure, wall seconds from before its start, memory in bytes."""
+
+    result: dict[str, Any] | None
+    failure: Failure | None
+    seconds: float
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a child is told: module `package`.`kind`, its spec, its folder, and the parent's environment."""
+
+    package: str
+    kind: str
+    spec: Mapping[str, Any]
+    folder: str
+    environment: Mapping[str, str]
+
+
+@dataclass
+class Children:
+    """Starts children, one fork server for all of them; `stop` ends those that still run.
+
+    `kinds` is the package whose modules are the step kinds. The fork server starts with the first child
+    and imports `preload` before it.
+    """
+
+    kinds: str = KINDS
+    preload: tuple[str, ...] = PRELOAD
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _running: set[ForkServerProcess] = field(default_factory=set)
+
+    def run(
+        self, kind: str, spec: Mapping[str, Any], folder: Path, log: Log, timeout_seconds: float | None = None
+    ) -> Ended:
+        """Run `kind` on `spec` in the existing `folder` to its end; each line of its log goes to `log`."""
+        started = time.monotonic()
+        (folder / LOG).touch()
+        process = self._start(Work(self.kinds, kind, dict(spec), str(folder), dict(os.environ)))
+        try:
+            in_time = _follow(process, folder / LOG, log, timeout_seconds)
+        finally:
+            exit_code = self._end(process)
+        seconds = time.monotonic() - started
+        failure = None if in_time else Failure("Timeout", f"{kind}: not done within {timeout_seconds} seconds")
+        return _ended(kind, folder, exit_code, seconds, failure)
+
+    def stop(self) -> None:
+        """Kill every child that still runs, with all that it started."""
+        with self._lock:
+            for process in self._running:
+                _kill(process)
+
+    def _start(self, work: Work) -> ForkServerProcess:
+        context = multiprocessing.get_context("forkserver")
+        # multiprocessing's own book-keeping is not safe for threads: start and join under one lock.
+        with self._lock, _hidden_main():
+            context.set_forkserver_preload(list(self.preload))
+            process = context.Process(target=_child, args=(work,), name=work.kind)
+            try:
+                process.start()
+            except (OSError, EOFError) as error:
+                raise StepError(f"{work.kind}: the fork server did not start a child ({error!r})") from error
+            self._running.add(process)
+        return process
+
+    def _end(self, process: ForkServerProcess) -> int:
+        """Exit code of a child (negative for a signal), which is killed if it still runs."""
+        with self._lock:
+            if not wait([process.sentinel], timeout=0):
+                _kill(process)
+            process.join()
+            self._running.discard(process)
+        assert process.exitcode is not None, "a joined process has ended"
+        return process.exitcode
+
+
+@contextlib.contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep children from importing the parent's main module again, which may import anything at all."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _follow(process: ForkServerProcess, path: Path, log: Log, timeout_seconds: float | None) -> bool:
+    """Forward the growing file line by line until the child ends; False if its time is up first."""
+    deadline = time.monotonic() + timeout_seconds if timeout_seconds else float("inf")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        rest = ""
+        while True:
+            ended = bool(wait([process.sentinel], timeout=POLL_SECONDS))
+            rest = _forward(file, rest, log)
+            if ended:
+                _forward_line(rest, log)
+                return True
+            if time.monotonic() > deadline:
+                return False
+
+
+def _forward(file: IO[str], rest: str, log: Log) -> str:
+    """Forward the whole lines that are new; returns the beginning of the next one."""
+    *lines, rest = (rest + file.read()).split("\n")
+    for line in lines:
+        _forward_line(line, log)
+    return rest
+
+
+def _forward_line(line: str, log: Log) -> None:
+    visible = line.rstrip("\r").rpartition("\r")[2]  # a progress bar overwrites its own line
+    if visible.strip():
+        log(visible)
+
+
+def _kill(process: ForkServerProcess) -> None:
+    assert process.pid is not None, "only started children are kept"
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _ended(kind: str, folder: Path, exit_code: int, seconds: float, failure: Failure | None) -> Ended:
+    usage = _read(folder / USAGE) or {}
+    result = _read(folder / RESULT) if failure is None and exit_code == 0 else None
+    if failure is None and result is None:
+        error = _read(folder / ERROR)
+        failure = Failure(**error) if error else _crash(kind, folder, exit_code)
+    if failure is not None:
+        (folder / RESULT).unlink(missing_ok=True)
+        (folder / ERROR).write_text(json.dumps(failure.to_json(), indent=2))
+    return Ended(result, failure, seconds, usage.get("peak_memory_bytes"))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The JSON object at `path`; None if it is not there or a killed child left half of it."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return value
+
+
+def _crash(kind: str, folder: Path, exit_code: int) -> Failure:
+    """The failure of a child that could not say anything itself."""
+    how = f"ended with exit code {exit_code}"
+    if exit_code < 0:
+        how = f"was killed by {signal.Signals(-exit_code).name}"
+    if exit_code == -signal.SIGKILL:
+        how += " (most often: the machine ran out of memory)"
+    lines = (folder / LOG).read_text(errors="replace").splitlines()[-LAST_LINES:]
+    last = "\n".join(f"  {line}" for line in lines) or "  (empty)"
+    return Failure("Crash", f"{kind}: the child process {how}; the last lines of its log:\n{last}")
+
+
+# Below runs in the child.
+
+
+def _child(work: Work) -> None:
+    os.setsid()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    folder = Path(work.folder)
+    _redirect_output(folder / LOG)
+    os.environ.clear()
+    os.environ.update(work.environment)
+    try:
+        result = _run(work)
+        _write(folder / RESULT, result)
+    except BaseException as error:
+        traceback.print_exc()
+        _write(folder / ERROR, _failure(error).to_json())
+    finally:
+        _write(folder / USAGE, {"peak_memory_bytes": peak_memory_bytes()})
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a child has a parent"
+    wait([parent.sentinel])
+    os.killpg(0, signal.SIGKILL)
+
+
+def _redirect_output(path: Path) -> None:
+    """Send both standard streams, those of native libraries included, to the step's own log."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+
+
+def _run(work: Work) -> dict[str, Any]:
+    from ..environment import bootstrap
+
+    bootstrap()
+    step = importlib.import_module(f"{work.package}.{work.kind}")
+    result: dict[str, Any] = step.run(work.spec, Path(work.folder))
+    return result
+
+
+def _failure(error: BaseException) -> Failure:
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, StepladderError):
+        return Failure(type(error).__name__, str(error), error.exit_code, trace)
+    return Failure(type(error).__name__, f"{type(error).__name__}: {error}", 1, trace)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process, or the largest that it started, has held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(each).ru_maxrss for each in who) * unit
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2))
