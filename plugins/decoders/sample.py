@@ -1,0 +1,42 @@
+"""Sampling: one draw from the model's distribution, with temperature, top-k and top-p.
+
+Nucleus sampling (top-p): Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration",
+arXiv:1904.09751, §3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from ...core.hookspecs import hookimpl
+from ...core.method import Decoder, Settings, Writer
+from ...core.types import Example
+
+
+@hookimpl
+def stepladder_decoders() -> Sequence[type[Decoder]]:
+    return [Sample]
+
+
+class Sample(Decoder):
+    name = "sample"
+
+    class Settings(Settings):
+        temperature: float = Field(0.7, ge=0, description="0 is greedy")
+        top_k: int | None = Field(None, ge=1, description="draw among so many likeliest tokens")
+        top_p: float = Field(0.95, gt=0, le=1, description="draw among the likeliest tokens of this mass")
+        seed: int = 0
+
+    settings: Settings
+
+    def decode(self, writer: Writer, examples: Sequence[Example]) -> list[str]:
+        chosen = self.settings
+        return writer.write(
+            examples,
+            temperature=chosen.temperature,
+            top_k=chosen.top_k,
+            top_p=chosen.top_p,
+            seed=chosen.seed,
+        )
