@@ -96,7 +96,9 @@ class Children:
         finally:
             exit_code = self._end(process)
         seconds = time.monotonic() - started
-        failure = None if in_time else Failure("Timeout", f"{kind}: not done within {timeout_seconds} seconds")
+        failure = (
+            None if in_time else Failure("Timeout", f"{kind}: not done within {timeout_seconds} seconds")
+        )
         return _ended(kind, folder, exit_code, seconds, failure)
 
     def stop(self) -> None:
@@ -143,7 +145,7 @@ def _hidden_main() -> Iterator[None]:
 def _follow(process: ForkServerProcess, path: Path, log: Log, timeout_seconds: float | None) -> bool:
     """Forward the growing file line by line until the child ends; False if its time is up first."""
     deadline = time.monotonic() + timeout_seconds if timeout_seconds else float("inf")
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         rest = ""
         while True:
             ended = bool(wait([process.sentinel], timeout=POLL_SECONDS))
