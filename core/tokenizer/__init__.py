@@ -1,0 +1,5 @@
+"""Text to tokens and training masks: the one renderer that trains, scores and generates."""
+
+from .renderer import Renderer
+
+__all__ = ["Renderer"]
