@@ -18,7 +18,8 @@ def home() -> Path:
 
 
 def bootstrap() -> None:
-    """Fill the gaps of `os.environ`, and put this interpreter's programs on PATH. Calling it again is free."""
+    """Fill the gaps of `os.environ`, and put this interpreter's programs on PATH."""
+    os.environ["STEPLADDER_HOME"] = str(home())  # children may work in another folder
     for name, value in _defaults().items():
         os.environ.setdefault(name, value)
     programs = str(Path(sys.executable).parent)
@@ -29,7 +30,6 @@ def bootstrap() -> None:
 
 def _defaults() -> dict[str, str]:
     return {
-        "STEPLADDER_HOME": str(home()),
         "DO_NOT_TRACK": "1",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -1,0 +1,191 @@
+"""The registry: what all working plugins give, by kind and name, and the run events they listen to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from ..errors import PluginError, did_you_mean
+from ..hookspecs import PROJECT
+from . import loading
+from .found import Found, PluginInfo, find_plugins
+
+if TYPE_CHECKING:
+    from ..method import Decoder, Gate, Method, Metric, Scorer, Source, Task
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What plugins give. `plugins` holds the faulty ones too; `classes` is kind → name → class."""
+
+    plugins: tuple[PluginInfo, ...]
+    classes: Mapping[str, Mapping[str, type[Any]]]
+    manager: pluggy.PluginManager = field(repr=False, compare=False)
+
+    @property
+    def methods(self) -> Mapping[str, type[Method]]:
+        return self.classes["method"]
+
+    @property
+    def tasks(self) -> Mapping[str, type[Task]]:
+        return self.classes["task"]
+
+    @property
+    def sources(self) -> Mapping[str, type[Source]]:
+        return self.classes["source"]
+
+    @property
+    def metrics(self) -> Mapping[str, type[Metric]]:
+        return self.classes["metric"]
+
+    @property
+    def decoders(self) -> Mapping[str, type[Decoder]]:
+        return self.classes["decoder"]
+
+    @property
+    def scorers(self) -> Mapping[str, type[Scorer]]:
+        return self.classes["scorer"]
+
+    @property
+    def gates(self) -> Mapping[str, type[Gate]]:
+        return self.classes["gate"]
+
+    def method(self, name: str) -> type[Method]:
+        return self._named("method", name)
+
+    def task(self, name: str) -> type[Task]:
+        return self._named("task", name)
+
+    def source(self, name: str) -> type[Source]:
+        return self._named("source", name)
+
+    def metric(self, name: str) -> type[Metric]:
+        return self._named("metric", name)
+
+    def decoder(self, name: str) -> type[Decoder]:
+        return self._named("decoder", name)
+
+    def scorer(self, name: str) -> type[Scorer]:
+        return self._named("scorer", name)
+
+    def gate(self, name: str) -> type[Gate]:
+        return self._named("gate", name)
+
+    def source_for(self, path: Path) -> type[Source]:
+        """The source that reads files of this suffix (`.jsonl.gz` before `.gz`). Raises PluginError."""
+        readers = {suffix: source for source in self.sources.values() for suffix in source.suffixes}
+        parts = [suffix.lower() for suffix in path.suffixes]
+        for suffix in ("".join(parts[start:]) for start in range(len(parts))):
+            if suffix in readers:
+                return readers[suffix]
+        found = repr(path.suffix) if path.suffix else "files without a suffix"
+        raise PluginError(
+            f"{path.name}: no source reads {found}{did_you_mean(path.suffix, readers)}: expected one of "
+            f"{', '.join(sorted(readers)) or '(none is installed)'}; `stepladder plugins` lists them"
+        )
+
+    def plugin_of(self, kind: str, name: str) -> PluginInfo:
+        """The plugin that gives the method, task, ... of this name. Raises PluginError where none does."""
+        self._named(kind, name)
+        return next(plugin for plugin in self.plugins if (kind, name) in plugin.gives)
+
+    def fire(self, event: str, **arguments: Any) -> list[str]:
+        """Call every plugin's hook `stepladder_<event>`; returns what went wrong as text, never raises.
+
+        Each implementation gets copies of its own, so that one cannot change what another sees.
+        """
+        hook = f"{PROJECT}_{event}"
+        assert hook in loading.hook_names(), f"there is no event {event!r}"
+        listeners = [plugin for plugin in self.plugins if plugin.status == "ok" and hook in plugin.hooks]
+        return [fault for plugin in listeners if (fault := self._tell(plugin, hook, arguments))]
+
+    def _tell(self, listener: PluginInfo, hook: str, arguments: Mapping[str, Any]) -> str | None:
+        plugin = self.manager.get_plugin(listener.name)
+        assert plugin is not None, "plugins that are ok are registered"
+        try:
+            loading.call_apart(self.manager, plugin, hook, **copy.deepcopy(dict(arguments)))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            who = f"{listener.name} ({listener.distribution} {listener.version})"
+            return f"plugin {who}: {hook} raised {loading.describe(error)}"
+        return None
+
+    def _named(self, kind: str, name: str) -> type[Any]:
+        known = self.classes[kind]
+        if name in known:
+            return known[name]
+        command = "stepladder methods" if kind == "method" else "stepladder plugins"
+        raise PluginError(
+            f"no {kind} {name!r}{did_you_mean(name, known)}{self._broken(name)}; `{command}` lists them"
+        )
+
+    def _broken(self, name: str) -> str:
+        """A hint at a faulty plugin of that name, most likely the reason why nothing is found."""
+        for plugin in self.plugins:
+            if plugin.status != "ok" and name in (plugin.name, plugin.name.rpartition(".")[2]):
+                return f": the plugin {plugin.name} is {plugin.status}: {plugin.error}"
+        return ""
+
+
+def discover() -> Registry:
+    """Import all plugins and ask them what they give. Raises nothing for a plugin that is faulty."""
+    found = find_plugins()
+    manager = loading.make_manager()
+    rejected: dict[Found, loading.Rejected] = {}
+    registered: dict[str, tuple[Found, object]] = {}
+    for each in found:
+        try:
+            loading.let_in(each, found)
+            plugin = loading.load(each)
+            loading.register(manager, each, plugin)
+            registered[each.info.name] = (each, plugin)
+        except loading.Rejected as error:
+            rejected[each] = error
+    for name, verdict in loading.unregister_misspelt(manager):
+        rejected[registered.pop(name)[0]] = verdict
+    loaded = _ask_all(manager, registered.values(), rejected)
+    infos = tuple(_info(each, loaded.get(each), rejected.get(each)) for each in found)
+    return Registry(infos, _classes(loaded.values()), manager)
+
+
+def _ask_all(
+    manager: pluggy.PluginManager,
+    registered: Iterable[tuple[Found, object]],
+    rejected: dict[Found, loading.Rejected],
+) -> dict[Found, loading.Loaded]:
+    """Those that answer as they should; the others are unregistered and written into `rejected`."""
+    loaded: dict[Found, loading.Loaded] = {}
+    for found, plugin in registered:
+        try:
+            loaded[found] = loading.ask(manager, found, plugin)
+        except loading.Rejected as error:
+            rejected[found] = error
+            manager.unregister(plugin)
+    for clashing, verdict in list(loading.clashes(list(loaded.values()))):
+        rejected[clashing.found] = verdict
+        manager.unregister(clashing.plugin)
+        del loaded[clashing.found]
+    return loaded
+
+
+def _info(found: Found, loaded: loading.Loaded | None, verdict: loading.Rejected | None) -> PluginInfo:
+    if verdict is not None:
+        return replace(found.info, status=verdict.status, error=str(verdict))
+    assert loaded is not None, "a plugin is loaded or rejected"
+    return replace(found.info, hooks=loaded.hooks, gives=tuple(sorted(loaded.classes)))
+
+
+def _classes(loaded: Iterable[loading.Loaded]) -> dict[str, dict[str, type[Any]]]:
+    from .contract import KINDS
+
+    classes: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
+    for each in loaded:
+        for (kind, name), cls in each.classes.items():
+            classes[kind][name] = cls
+    return {kind: dict(sorted(named.items())) for kind, named in classes.items()}
