@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +102,7 @@ def _spec(
     spec = {**node.spec, "needs": needs, "scratch": str(place.scratch)}
     if node.tolerant:
         spec["failed"] = {needed: _failed(folders[needed], failed[needed]) for needed in failed}
+        spec["failures"] = _failures_of_candidates(node.spec["candidates"], spec["failed"])
     return spec
 
 
@@ -109,6 +110,25 @@ def _failed(folder: Path | None, failure: Failure) -> dict[str, Any]:
     """What a tolerant node is told of a node that it goes without."""
     status = "skipped" if folder is None else "failed"
     return {"status": status, "error": failure.message, "folder": str(folder) if folder else None}
+
+
+def _failures_of_candidates(
+    candidates: Sequence[Mapping[str, Any]], failed: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Status and error of each candidate that did not come through, by its id."""
+    failures = {}
+    for candidate in candidates:
+        own = [failed[node] for node in _nodes_of(candidate["id"]) if node in failed]
+        if not own:
+            continue
+        missing = [each for each in candidate["needs"] if f"fit:{each}" in failed]
+        error = f"skipped, since it needs {missing[0]}, which failed" if missing else own[0]["error"]
+        failures[candidate["id"]] = {"status": own[0]["status"], "error": error}
+    return failures
+
+
+def _nodes_of(candidate_id: str) -> list[str]:
+    return [f"{kind}:{candidate_id}" for kind in ("fit", "merge", "evaluate")]
 
 
 def _run(node: Node, spec: dict[str, Any], place: Place, children: Children, log: Log) -> Outcome:

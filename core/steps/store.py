@@ -90,7 +90,7 @@ def is_whole(folder: Path) -> bool:
     """Whether the folder holds exactly what its manifest says."""
     try:
         expected = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
     found = {_name(folder, path): path for path in _files(folder)}
     if found.keys() != expected.keys():

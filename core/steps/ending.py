@@ -1,0 +1,35 @@
+"""How a run ended, judged by what became of its steps. A failed candidate is a row in the table, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .execute import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """`exit_code` as the command returns it; `message` is empty when the run is done."""
+
+    exit_code: int
+    message: str = ""
+
+    @property
+    def status(self) -> str:
+        return "failed" if self.exit_code else "ok"
+
+
+def of_the_run(node_ids: Iterable[str]) -> list[str]:
+    """Those steps that belong to no single candidate, and without which the run has failed."""
+    return [node_id for node_id in node_ids if ":" not in node_id]
+
+
+def ending(outcomes: Mapping[str, Outcome]) -> Ending:
+    """The ending of a run, from the outcome of each of its nodes in order."""
+    broken = [node_id for node_id in of_the_run(outcomes) if not outcomes[node_id].done]
+    for node_id in broken:
+        failure = outcomes[node_id].failure
+        if outcomes[node_id].status == "failed" and failure:
+            return Ending(failure.exit_code, failure.message)
+    return Ending(1, "no candidate could be evaluated: nothing to choose from") if broken else Ending(0)

@@ -1,0 +1,5 @@
+from . import act
+
+
+def run(spec, folder):
+    return act("register", spec, folder)
