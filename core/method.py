@@ -121,6 +121,7 @@ class Adapted(ABC):
 
     trainable_parameters: int = 0
     report: TrainReport | None = None
+    alters_base: bool = False  # whether the base's own answers change, so that it may forget
 
     @abstractmethod
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:

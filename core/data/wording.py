@@ -40,7 +40,9 @@ class Wording:
         for (example, answer), result in zip(pairs, encoded, strict=True):
             if isinstance(result, RowFault):
                 raise DataError(f"row {example.id}: the answer {answer!r} cannot be scored: {result}")
-        return [_until_stop(result, self.renderer.stop_ids) for result in encoded if isinstance(result, Encoded)]
+        return [
+            _until_stop(result, self.renderer.stop_ids) for result in encoded if isinstance(result, Encoded)
+        ]
 
     def prompts(self, examples: Sequence[Example]) -> list[list[int]]:
         """Each example as a prompt that waits for the answer."""

@@ -86,8 +86,12 @@ def _generate_batch(
     written: list[list[int]] = [[] for _ in prompts]
     for _ in range(decoding.max_new_tokens):
         logits = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
-            use_cache=True, logits_to_keep=1,
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
         ).logits[:, -1]
         probabilities = next_token_probabilities(logits.float(), decoding)
         tokens = torch.multinomial(probabilities, 1, generator=generator)  # [B, 1]

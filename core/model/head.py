@@ -22,8 +22,9 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
     ) -> Tensor:
         """hidden [N, H], weight [V, H], bias [V] or None, targets [N]."""
-        total = torch.zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else torch.float32,
-                            device=hidden.device)
+        total = torch.zeros(
+            (), dtype=torch.float64 if hidden.dtype == torch.float64 else torch.float32, device=hidden.device
+        )
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight) if weight.requires_grad else None
         grad_bias = torch.zeros_like(bias) if bias is not None and bias.requires_grad else None
@@ -60,9 +61,7 @@ def cross_entropy_sum(hidden: Tensor, head: torch.nn.Module, targets: Tensor) ->
 
 
 @torch.no_grad()
-def log_probabilities(
-    hidden: Tensor, head: torch.nn.Module, positions: Tensor, targets: Tensor
-) -> Tensor:
+def log_probabilities(hidden: Tensor, head: torch.nn.Module, positions: Tensor, targets: Tensor) -> Tensor:
     """log p [N] of `targets` [N] after the hidden states at `positions` [N] of `hidden` [T, H].
 
     Each distinct position is projected once, however many targets follow it.

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from ..data.wording import Wording, content_free
 from ..errors import ModelError
-from ..method import Adapted, DataSchema, Decoder, Method, Prompt, Trainable, Writer
+from ..method import Adapted, DataSchema, Method, Prompt, Trainable, Writer
 from ..types import Encoded, Example, MergeReport, Message, Prediction
 from .base import Base
 from .generate import Decoding, generate
@@ -60,6 +60,7 @@ class Worded(Adapted, Writer):
         self.rule: Rule = "sum"
         self.wording = Wording(base.renderer, schema, prompt)
         self.trainable_parameters = trainable.count() if trainable else 0
+        self.alters_base = trainable is not None
 
     @property
     def task_answering(self) -> str:
@@ -140,9 +141,7 @@ class Worded(Adapted, Writer):
     def _write_answers(self, examples: Sequence[Example]) -> list[Prediction]:
         assert self.method.decoder is not None, "worded methods are built with a decoder"
         answers = self.method.decoder.decode(self, examples)
-        return [
-            Prediction(example.id, answer) for example, answer in zip(examples, answers, strict=True)
-        ]
+        return [Prediction(example.id, answer) for example, answer in zip(examples, answers, strict=True)]
 
     def _likelihoods(self, examples: Sequence[Example]) -> list[Prediction]:
         rows = [row for row in self.wording.encode(examples) if isinstance(row, Encoded)]
@@ -224,6 +223,4 @@ def _best(options: Sequence[OptionScore], rule: Rule) -> str:
 
 def _example(fields: Mapping[str, Any]) -> Example:
     messages = tuple(Message(**message) for message in fields["messages"])
-    return Example(
-        fields["id"], fields["input"], fields["expected"], messages, tuple(fields["options"])
-    )
+    return Example(fields["id"], fields["input"], fields["expected"], messages, tuple(fields["options"]))

@@ -122,9 +122,7 @@ class Lora(GradientMethod):
         generator = torch.Generator().manual_seed(settings.seed)
         scale = settings.alpha / (math.sqrt(settings.rank) if settings.rslora else settings.rank)
         layers = find_layers(model, settings.target)
-        adapted = {
-            path: LoraLinear(layer, settings.rank, scale, generator) for path, layer in layers.items()
-        }
+        adapted = {path: LoraLinear(layer, settings.rank, scale, generator) for path, layer in layers.items()}
         replace_modules(model, dict(adapted))
         return Trainable(
             parameters={

@@ -30,7 +30,7 @@ class ZeroShot(Method):
 
     settings: Settings
 
-    def fit(self, base: Base, data: Data, context: Context) -> Adapted:  # noqa: ARG002
+    def fit(self, base: Base, data: Data, context: Context) -> Adapted:
         schema = DataSchema(data.task, data.instruction, data.labels)
         worded = Worded(base, schema, Prompt(self.settings.style), self)
         worded.calibrate(data.validation.examples())

@@ -1,0 +1,65 @@
+"""Retention: how well a base still predicts ordinary text, on fixed windows of it.
+
+Forgetting = perplexity after / perplexity before - 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DataError
+from ..model.base import Base
+from ..types import Encoded
+
+WINDOW = 512
+MAX_TOKENS = 8192
+MIN_TOKENS = 4000
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Perplexity over so many predicted tokens."""
+
+    perplexity: float
+    tokens: int
+
+
+def read_retain_text(path: Path) -> str:
+    """The texts of a JSONL file's `text` column (or of a plain text file), joined by blank lines.
+
+    Raises DataError where there is none.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+        if path.suffix != ".jsonl":
+            return content
+        return "\n\n".join(json.loads(line)["text"] for line in content.splitlines() if line.strip())
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(
+            f'retain.text: {path}: expected UTF-8 lines such as {{"text": "..."}}, found {error!r}'
+        ) from error
+
+
+def retention_windows(base: Base, text: str) -> list[Encoded]:
+    """Windows of WINDOW tokens without overlap; each one's first token is given, not predicted.
+
+    Raises DataError for a text of fewer than MIN_TOKENS tokens.
+    """
+    tokens = base.renderer.tokenizer(text, add_special_tokens=False)["input_ids"][:MAX_TOKENS]
+    if len(tokens) < MIN_TOKENS:
+        raise DataError(
+            f"retain.text: {len(tokens)} tokens; at least {MIN_TOKENS:,} are needed for a perplexity that "
+            "means something: add text, or remove `retain`"
+        )
+    windows = [tokens[start : start + WINDOW] for start in range(0, len(tokens), WINDOW)]
+    return [Encoded(w, [False] + [True] * (len(w) - 1)) for w in windows if len(w) > 1]
+
+
+def measure_retention(base: Base, text: str) -> Retention:
+    """Perplexity of the base as it stands now, adapters and merged weights included."""
+    values = base.engine.log_probabilities(retention_windows(base, text))
+    tokens = sum(map(len, values))
+    return Retention(math.exp(-sum(map(sum, values)) / tokens), tokens)

@@ -1,0 +1,114 @@
+"""Adapter folders: what a fit leaves, and the only way in which it is read again.
+
+`adapter.json` names method, settings, base and data schema; the candidate's own files are safetensors and
+JSON; `manifest.json` holds the sha256 of each. Nothing in the folder can run code, and a file that was
+changed, added or lost since is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..discovery import Registry
+from ..errors import ModelError
+from ..method import Adapted, DataSchema, Decoder, Method
+from .base import Base
+
+MANIFEST = "manifest.json"
+DESCRIPTION = "adapter.json"
+ALLOWED = (".safetensors", ".json")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What adapter.json says."""
+
+    method: str
+    settings: Mapping[str, Any]
+    plugin: str
+    plugin_version: str
+    base: str
+    base_fingerprint: str
+    schema: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Description:
+        return cls(**json.loads((folder / DESCRIPTION).read_text()))
+
+
+def write_adapter(folder: Path, adapted: Adapted, description: Description) -> int:
+    """Fill the new `folder`; returns its bytes."""
+    folder.mkdir()
+    adapted.save(folder)
+    (folder / DESCRIPTION).write_text(json.dumps(vars(description), indent=2, ensure_ascii=False))
+    files = sorted(folder.iterdir())
+    for file in files:
+        assert file.suffix in ALLOWED, f"adapters hold {ALLOWED}, not {file.name}"
+    hashes = {file.name: _sha256(file) for file in files}
+    (folder / MANIFEST).write_text(json.dumps(hashes, indent=2))
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def verify_adapter(folder: Path) -> Description:
+    """Check every file against the manifest. Raises ModelError for what is not as it was written."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise ModelError(f"{folder}: no {MANIFEST}: expected the artifact folder of a candidate")
+    expected: dict[str, str] = json.loads(manifest.read_text())
+    found = {file.name for file in folder.iterdir()} - {MANIFEST}
+    for name in sorted(found - expected.keys()):
+        raise ModelError(
+            f"{folder}: {name} was not written by the fit. Only the listed .safetensors and .json files are "
+            "ever read; remove it or run the fit again"
+        )
+    for name, digest in expected.items():
+        if name not in found or _sha256(folder / name) != digest:
+            raise ModelError(
+                f"{folder}: {name} is missing or not what the fit wrote (sha256 expected {digest[:12]}…): "
+                "run the fit again"
+            )
+    return Description.read(folder)
+
+
+def read_adapter(folder: Path, base: Base, registry: Registry) -> Adapted:
+    """Verify and load a candidate onto its base. Raises ModelError on another base or a changed file."""
+    description = verify_adapter(folder)
+    if description.base_fingerprint != base.ref.fingerprint:
+        raise ModelError(
+            f"{folder}: fitted on {description.base} ({description.base_fingerprint[:12]}), but the base "
+            f"given is {base.ref.name} ({base.ref.fingerprint[:12]})"
+        )
+    method = build_method(description.method, description.settings, registry)
+    return type(method).adapted.load(folder, base, read_schema(description.schema, registry), method)
+
+
+def build_method(name: str, settings: Mapping[str, Any], registry: Registry) -> Method:
+    """A method with its settings, and with the decoder that these name."""
+    kind = registry.method(name)
+    method = kind(kind.Settings(**settings))
+    method.decoder = build_decoder(settings.get("decoder"), registry)
+    return method
+
+
+def build_decoder(choice: str | Mapping[str, Mapping[str, Any]] | None, registry: Registry) -> Decoder | None:
+    """A decoder from its name, or from {name: settings}."""
+    if choice is None:
+        return None
+    ((name, settings),) = choice.items() if isinstance(choice, Mapping) else ((choice, {}),)
+    kind = registry.decoder(name)
+    return kind(kind.Settings(**settings))
+
+
+def read_schema(schema: Mapping[str, Any], registry: Registry) -> DataSchema:
+    """A schema from its JSON form."""
+    return DataSchema(registry.task(schema["task"])(), schema["instruction"], tuple(schema["labels"]))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,55 @@
+"""Answer validation and test rows with a candidate as it would be served, and measure what it forgot."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data.store import load_split
+from ..discovery import discover
+from ..evaluation.retention import measure_retention, read_retain_text
+from ..evaluation.score import records, write_predictions
+from ..method import Adapted, Metric
+from ..model.base import Base
+from .candidate import open_adapted, open_base, say
+
+
+def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    registry = discover()
+    base = open_base(spec)
+    adapted = open_adapted(spec, base, registry)
+    metric = registry.metric(spec["config"]["choose"]["metric"])()
+    alters_base = adapted.alters_base
+    merged = adapted.merge() is not None
+    rendered = Path(spec["needs"]["render"])
+    started = time.perf_counter()
+    _answer(adapted, rendered / "test", folder / "predictions.jsonl", metric)
+    seconds = time.perf_counter() - started
+    _answer(adapted, rendered / "validation", folder / "validation_predictions.jsonl", metric)
+    return {
+        "evaluate_seconds": seconds,
+        "merged": merged,
+        "retention": _retention(spec, base, alters_base),
+    }
+
+
+def _answer(adapted: Adapted, split: Path, predictions: Path, metric: Metric) -> None:
+    examples = load_split(split).examples()
+    started = time.perf_counter()
+    write_predictions(predictions, records(examples, adapted.predict(examples)), metric)
+    seconds = time.perf_counter() - started
+    say(f"{split.name}: {len(examples)} rows answered in {seconds:.1f} s")
+
+
+def _retention(spec: Mapping[str, Any], base: Base, alters_base: bool) -> dict[str, float] | None:
+    """None without a retain text; exactly no forgetting where the base's own weights answer as before."""
+    if "retention" not in spec["needs"]:
+        return None
+    measured = json.loads((Path(spec["needs"]["retention"]) / "result.json").read_text())
+    before = after = measured["perplexity"]
+    if alters_base:
+        after = measure_retention(base, read_retain_text(Path(spec["config"]["retain"]["text"]))).perplexity
+    return {"perplexity_before": before, "perplexity_after": after, "forgetting": after / before - 1}
