@@ -7,7 +7,14 @@ from typing import Any
 
 from ..errors import RowFault
 
-KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object", str: "text"}
+KINDS = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+    str: "text",
+}
 
 
 def required_text(fields: Mapping[str, Any], name: str) -> str:

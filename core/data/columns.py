@@ -1,0 +1,109 @@
+"""From the columns of a row to the fields of a task.
+
+Either the config names every field, by `columns` and by the templates `prompt` (the task's first
+field) and `response` (its second), or it names none and each is read from the column of its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from ..errors import ConfigError, DataError, RowFault, did_you_mean
+from ..method import SourceRow, Task
+from ..types import Example
+from .templates import Template, UnknownColumn
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Reads one row for a task: which column or template gives which field."""
+
+    task: Task
+    named: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[str, Template] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, task: Task, data: Mapping[str, Any]) -> Self:
+        """From the config's `data`. Raises ConfigError for fields that the task does not have."""
+        named = dict(data.get("columns") or {})
+        unknown = [name for name in named if name not in task.columns]
+        if unknown:
+            has = f"task {task.name} has the fields {', '.join(task.columns)}"
+            faults = [f"no field {name!r}{did_you_mean(name, task.columns)}; {has}" for name in unknown]
+            raise ConfigError("data.columns", faults)
+        return cls(task, named, _templates(task, data, named))
+
+    def read(self, row: SourceRow) -> Example:
+        """The row as its task reads it, without an id. Raises RowFault."""
+        if row.fault is not None:
+            raise RowFault(row.fault)
+        return self.task.example("", self._fields(row.fields))
+
+    def check(self, path: Path, head: Sequence[SourceRow]) -> None:
+        """Raises DataError where not one of the first rows has what the config or the task asks for.
+
+        A column that only some rows lack is their own fault.
+        """
+        rows = [row for row in head if row.fault is None]
+        faults = [self._fault(row) for row in rows]
+        if not rows or None in faults:
+            return
+        there = list(dict.fromkeys(name for row in rows for name in row.fields))
+        self._require_columns(path, there)
+        if isinstance(faults[0], UnknownColumn) or self._unread(there):
+            raise DataError(self._unreadable(path, faults[0], there))
+
+    def _fields(self, row: Row) -> dict[str, Any]:
+        written = {name: template.render(row) for name, template in self.templates.items()}
+        if not self.named and not self.templates:
+            return {name: row[name] for name in self.task.columns if name in row}
+        for column in self.named.values():
+            if column not in row:
+                raise UnknownColumn(f"no column {column!r}; the row has {', '.join(row) or 'none'}")
+        return {name: row[column] for name, column in self.named.items()} | written
+
+    def _fault(self, row: SourceRow) -> RowFault | None:
+        try:
+            self.read(row)
+        except RowFault as fault:
+            return fault
+        return None
+
+    def _require_columns(self, path: Path, there: Sequence[str]) -> None:
+        unknown = [
+            f"data.columns.{name}: no row has a column {column!r}{did_you_mean(column, there)}"
+            for name, column in self.named.items()
+            if column not in there
+        ]
+        if unknown:
+            raise DataError(f"{path}: {'; '.join(unknown)}. The columns are {', '.join(there)}")
+
+    def _unread(self, there: Sequence[str]) -> set[str]:
+        """Fields of the task that neither the config nor a column of that name gives."""
+        given = self.named.keys() | self.templates.keys() if self.named or self.templates else set(there)
+        return self.task.columns.keys() - given
+
+    def _unreadable(self, path: Path, fault: RowFault | None, there: Sequence[str]) -> str:
+        first, column = next(iter(self.task.columns)), there[0] if there else "text"
+        return (
+            f"{path}: task {self.task.name} can read none of the first rows: {fault}. "
+            f"It reads the fields {', '.join(self.task.columns)}; the columns are {', '.join(there)}. "
+            f"Say which column is which under data.columns, for example {{{first}: {column}}}"
+        )
+
+
+def _templates(task: Task, data: Mapping[str, Any], named: Mapping[str, str]) -> dict[str, Template]:
+    texts = {key: data[key] for key in ("prompt", "response") if data.get(key) is not None}
+    fields = dict(zip(("prompt", "response"), task.columns, strict=False))
+    without = [key for key in texts if key not in fields]
+    twice = [key for key in texts if fields.get(key) in named]
+    faults = [f"task {task.name} has no field that data.{key} could write" for key in without]
+    faults += [f"data.{key} and data.columns both give {fields[key]}" for key in twice]
+    if faults:
+        raise ConfigError("data", faults)
+    return {fields[key]: Template(f"data.{key}", text) for key, text in texts.items()}

@@ -1,0 +1,104 @@
+"""From the files of a config to the rows that a run uses: read, checked, split, counted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ..method import DataSchema, Source, Task
+from ..types import SplitName
+from .account import QUARANTINE_FILE, Accounts, Quarantine, require_rows, save_accounts
+from .columns import Columns
+from .identity import Keys
+from .reading import ReadRows, RowFile, read_file, write_kept
+from .splitting import Limits, Side, split_other, split_train
+from .store import record_batches, save_schema
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """What the config says of the data. `share` is the part of train held out where no file is given."""
+
+    task: Task
+    instruction: str
+    files: Mapping[SplitName, RowFile]
+    share: float
+    limits: Limits
+    max_bad: float
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], task: Task, source: Callable[[Path], type[Source]]) -> Self:
+        """From the config's `data`; `source` gives what reads a file (`Registry.source_for`).
+
+        Raises ConfigError for fields that the task does not have.
+        """
+        columns = Columns.of(task, data)
+        files = {
+            split: RowFile(split, path, source(path)(), columns) for split, path in own_files(data).items()
+        }
+        share = 0.0 if "validation" in files else float(data["validation"])
+        limits = Limits(**(data.get("limit") or {}))
+        return cls(task, data.get("instruction") or "", files, share, limits, data["max_bad"])
+
+
+def own_files(data: Mapping[str, Any]) -> dict[SplitName, Path]:
+    """The file of each split that the config's `data` gives one."""
+    validation: dict[SplitName, Any] = {}
+    if isinstance(data["validation"], str):
+        validation = {"validation": data["validation"]}
+    names: dict[SplitName, Any] = {"train": data["train"], **validation, "test": data["test"]}
+    return {split: Path(name) for split, name in names.items()}
+
+
+def prepare(plan: DataPlan, folder: Path) -> Accounts:
+    """Write the splits, quarantine, account and schema into `folder`.
+
+    Raises DataError for a file that cannot be read, for too many bad rows, and for an empty split.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix="read-") as interim:
+        rows = _read_all(plan, Path(interim), folder / QUARANTINE_FILE)
+        sides = _split(plan, rows)
+        accounts = _accounts(rows, sides)
+        for split, side in sides.items():
+            origin = rows.get(split, rows["train"])
+            require_rows(split, origin.file.path, accounts[split])
+            write_kept(origin, side.kept, folder / split)
+    labels = plan.task.labels(_expected(folder / "train"))
+    save_schema(folder, DataSchema(plan.task, plan.instruction, labels))
+    save_accounts(folder, accounts)
+    return accounts
+
+
+def _read_all(plan: DataPlan, interim: Path, quarantine_path: Path) -> dict[SplitName, ReadRows]:
+    rows: dict[SplitName, ReadRows] = {}
+    with Quarantine(quarantine_path) as quarantine:
+        for split, file in plan.files.items():
+            rows[split] = read_file(file, interim / split, quarantine)
+            read = len(rows[split].keys) + rows[split].unreadable
+            quarantine.require_few(split, file.path, read, plan.max_bad)
+    return rows
+
+
+def _split(plan: DataPlan, rows: Mapping[SplitName, ReadRows]) -> dict[SplitName, Side]:
+    """Each split's rows; a row in two splits stays in test before validation, in validation before train."""
+    keys: dict[SplitName, Keys] = {split: read.keys for split, read in rows.items()}
+    closed = len(rows["train"].keys) > 0 and bool(plan.task.labels(_expected(rows["train"].folder)))
+    others: Sequence[Keys] = [keys[split] for split in ("test", "validation") if split in keys]
+    train, validation = split_train(keys["train"], others, plan.share, plan.limits, closed)
+    if "validation" in keys:
+        validation = split_other(keys["validation"], [keys["test"]], plan.limits.validation, closed)
+    test = split_other(keys["test"], [], plan.limits.test, closed)
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _accounts(rows: Mapping[SplitName, ReadRows], sides: Mapping[SplitName, Side]) -> Accounts:
+    unreadable = {split: read.unreadable for split, read in rows.items()}
+    return {split: side.account.with_unreadable(unreadable.get(split, 0)) for split, side in sides.items()}
+
+
+def _expected(folder: Path) -> Iterator[str]:
+    for batch in record_batches(folder):
+        yield from batch.column("expected").to_pylist()

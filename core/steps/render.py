@@ -1,0 +1,43 @@
+"""Step `render`: every row that was read, as the tokens that the base is trained and scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data.account import as_json
+from ..data.lengths import length_policy
+from ..data.prepare import own_files
+from ..data.rendering import Rendering, copy_rows, render
+from ..data.store import load_schema
+from ..data.wording import Wording
+from ..discovery import Registry, discover
+from ..method import Prompt
+from ..tokenizer import Renderer
+
+
+def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Writes train/, validation/, test/ with tokens, and quarantine.jsonl, account.json and schema.json.
+
+    Raises DataError for too many rows that cannot be rendered; without a base the rows stay as they are.
+    """
+    read = Path(spec["needs"]["read"])
+    if spec["base"] is None:
+        return {"data": as_json(copy_rows(read, folder))}
+    return {"data": as_json(render(_rendering(spec, read, discover()), read, folder))}
+
+
+def _rendering(spec: Mapping[str, Any], read: Path, registry: Registry) -> Rendering:
+    from transformers import AutoTokenizer
+
+    base, data = Path(spec["base"]["path"]), spec["config"]["data"]
+    tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
+    files = own_files(data)
+    schema = load_schema(read, registry.task)
+    return Rendering(
+        wording=Wording(Renderer(tokenizer), schema, Prompt()),
+        policy=length_policy(data, base),
+        files={"validation": files["train"], **files},
+        max_bad=data["max_bad"],
+    )
