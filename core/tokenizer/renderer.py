@@ -124,6 +124,8 @@ class Renderer:
             self._check_text(message.content, f"turn {number} ({message.role})")
 
     def _check_text(self, text: str, where: str) -> None:
+        if not _is_unicode(text):
+            raise RowFault(f"{where} is no valid Unicode text: it has half of a surrogate pair")
         if found := self._control.search(text):
             raise RowFault(f"{where} contains the control string {found[0]!r}, which would forge a turn")
 
@@ -179,22 +181,25 @@ class Renderer:
 
     def plains(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded | RowFault]:
         """Prompt and answer as one text, no template; the answer's tokens and the end token are trained."""
-        table = self._tokenize(*((prompt, prompt + answer) for prompt, answer in pairs))
-        return [_attempt(self._plain, prompt, answer, table) for prompt, answer in pairs]
+        checked = [_attempt(self._check_pair, prompt, answer) for prompt, answer in pairs]
+        table = self._tokenize(*((p[0], p[0] + p[1]) for p in checked if not isinstance(p, RowFault)))
+        return [p if isinstance(p, RowFault) else _attempt(self._join, *p, table) for p in checked]
 
     def text(self, text: str) -> Encoded:
         """One text; raises the RowFault that `texts` returns."""
-        return _or_raise(self.texts([text])[0])
+        return self.plain("", text)
 
     def texts(self, texts: Sequence[str]) -> list[Encoded | RowFault]:
         """Texts to be learned whole, an end token after each: all trained but the first token."""
-        table = self._tokenize(texts)
-        return [_attempt(self._plain, "", text, table) for text in texts]
+        return self.plains([("", text) for text in texts])
 
-    def _plain(self, prompt: str, answer: str, table: Table) -> Encoded:
+    def _check_pair(self, prompt: str, answer: str) -> tuple[str, str]:
         if not answer.strip():
             raise RowFault("nothing to train: the text is empty")
         self._check_text(prompt + answer, "the text")
+        return prompt, answer
+
+    def _join(self, prompt: str, answer: str, table: Table) -> Encoded:
         before = table[prompt] if prompt else []
         whole = table[prompt + answer]
         if whole[: len(before)] != before:
@@ -210,6 +215,14 @@ class Renderer:
                 f"{self._vocabulary.name}: plain text needs an end token, and eos_token is not set"
             )
         return self._vocabulary.end
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _turns(messages: Conversation) -> Turns:

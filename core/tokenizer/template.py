@@ -46,6 +46,10 @@ class Probe:
         """What the template itself prints, a space in place of each content."""
         return re.sub("|".join(self.contents), " ", f"{self.prompt} {self.printed}")
 
+    def answer(self) -> str:
+        """What the template prints for the answer, as far as it only adds to the prompt."""
+        return self.printed[len(self.prompt) :] if self.printed.startswith(self.prompt) else ""
+
     def tail(self) -> str:
         """What the template prints after the answer."""
         return self.printed.rpartition(self.contents[-1])[2]
@@ -116,6 +120,8 @@ class Template:
         probes = [outcome for outcome in outcomes if isinstance(outcome, Probe)]
         if not probes:
             raise ModelError(f"{name}: its chat template prints no conversation: {outcomes[-1]}")
+        if any(content in probe.answer() for probe in probes for content in probe.contents[:-1]):
+            raise ModelError(f"{name}: its chat template prints other turns in the middle of an answer's")
         return probes
 
     def _probe(self, roles: tuple[str, ...]) -> Probe | RowFault:
