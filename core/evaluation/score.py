@@ -1,0 +1,60 @@
+"""From predictions to records, their file, and the figures over them.
+
+A predictions file is JSONL: each line has the fields of a Record and `score`, the row's own score under
+the metric that chooses (null where that is no mean of row scores).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ..errors import StepError
+from ..method import Metric
+from ..types import Example, Interval, Prediction, Record
+from .intervals import measure
+
+
+def records(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Record]:
+    """Join each example with what was said of it. Raises StepError where they do not match, in order."""
+    if len(examples) != len(predictions):
+        raise StepError(f"expected one prediction for each of {len(examples)} rows, got {len(predictions)}")
+    return [_record(example, said) for example, said in zip(examples, predictions, strict=True)]
+
+
+def _record(example: Example, said: Prediction) -> Record:
+    if example.id != said.id:
+        raise StepError(f"expected the prediction of row {example.id!r}, got that of row {said.id!r}")
+    return Record(
+        id=example.id,
+        input=example.input,
+        expected=example.expected,
+        predicted=said.predicted,
+        scores=said.scores,
+        negative_log_likelihood=said.negative_log_likelihood,
+        tokens=said.tokens,
+    )
+
+
+def write_predictions(path: Path, rows: Sequence[Record], metric: Metric) -> None:
+    """Write one line a record, scored by `metric`, the one that chooses."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            line = {**asdict(row), "score": metric.row(row)}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_predictions(path: Path) -> list[Record]:
+    """Read back what `write_predictions` wrote; the scores are left out, metrics compute them anew."""
+    with path.open(encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    return [Record(**{name: value for name, value in line.items() if name != "score"}) for line in lines]
+
+
+def evaluate(rows: Sequence[Record], metrics: Sequence[Metric]) -> dict[str, Interval]:
+    """Every metric over `rows`, by name; empty where there are no rows."""
+    if not rows:
+        return {}
+    return {metric.name: measure(metric, rows) for metric in metrics}

@@ -1,0 +1,160 @@
+"""The step that judges all candidates: figures with intervals, costs, the choice, and the table.
+
+The choice is made on validation rows. Test rows are only reported on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..discovery import discover
+from ..evaluation import table
+from ..evaluation.choose import Choice, Contender, Rule, choose
+from ..evaluation.compare import paired
+from ..evaluation.score import evaluate, read_predictions
+from ..method import Metric
+from ..types import Interval, Record
+
+Json = dict[str, Any]
+VALIDATION = "validation_predictions.jsonl"
+LIMIT = "max_"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A candidate's entry of result.json, and its records (empty unless its status is ok)."""
+
+    entry: Json
+    test: Sequence[Record] = ()
+    validation: Sequence[Record] = ()
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.entry["status"] == "ok")
+
+
+def run(spec: Mapping[str, Any], folder: Path) -> Json:
+    """Returns `candidates` (entries of result.json), `choice`, `metric` (which chose), `table` (markdown)."""
+    metrics = _metrics(spec["config"])
+    judged = [_judge(candidate, spec, metrics) for candidate in spec["candidates"]]
+    choice = _choose(judged, metrics[0], spec["config"]["choose"])
+    against = _against_chosen(judged, choice, metrics[0])
+    candidates = [{**each.entry, "against_chosen": against.get(each.entry["id"])} for each in judged]
+    told = asdict(choice)
+    name = metrics[0].name
+    markdown = table.markdown(table.headers(name), table.rows(candidates, told, name))
+    return {"candidates": candidates, "choice": told, "metric": name, "table": markdown}
+
+
+def _metrics(config: Mapping[str, Any]) -> list[Metric]:
+    """The metric that chooses, then the task's others."""
+    registry = discover()
+    task = registry.task(config["task"])
+    chooses = config["choose"].get("metric") or task.chooses_by
+    return [registry.metric(name)() for name in dict.fromkeys([chooses, *task.metrics])]
+
+
+def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Sequence[Metric]) -> Judged:
+    entry = _unjudged(candidate, spec["needs"])
+    if f"evaluate:{candidate['id']}" not in spec["needs"]:
+        return Judged({**entry, **spec["failures"][candidate["id"]]})
+    evaluated = Path(spec["needs"][f"evaluate:{candidate['id']}"])
+    predictions = evaluated / "predictions.jsonl"
+    test, validation = read_predictions(predictions), read_predictions(evaluated / VALIDATION)
+    figures, validation_figures = evaluate(test, metrics), evaluate(validation, metrics)
+    if fault := _not_finite([*figures.items(), *validation_figures.items()]):
+        return Judged({**entry, "status": "failed", "error": fault})
+    done = {
+        "metrics": {name: asdict(figure) for name, figure in figures.items()},
+        "validation_metrics": {name: asdict(figure) for name, figure in validation_figures.items()},
+        "retention": _read(str(evaluated), "result.json")["retention"],
+        "predictions": str(predictions),
+    }
+    return Judged({**entry, **done}, test, validation)
+
+
+def _unjudged(candidate: Mapping[str, Any], needs: Mapping[str, str]) -> Json:
+    """The entry with what holds before any figure: who it is, what it cost, where its artifact lies."""
+    fitted = needs.get(f"fit:{candidate['id']}")
+    return {
+        **{key: candidate[key] for key in ("id", "method", "rung", "settings")},
+        "status": "ok",
+        "error": None,
+        "metrics": {},
+        "validation_metrics": {},
+        "retention": None,
+        "cost": _cost(needs, candidate["id"]),
+        "artifact": str(Path(fitted, "artifact")) if fitted else None,
+        "predictions": None,
+    }
+
+
+def _cost(needs: Mapping[str, str], name: str) -> Json:
+    """All cost keys; None where the step did not finish or nobody measured."""
+    fit, outcome, evaluated = (
+        _read(needs.get(f"fit:{name}"), "result.json"),
+        _read(needs.get(f"fit:{name}"), "outcome.json"),
+        _read(needs.get(f"evaluate:{name}"), "result.json"),
+    )
+    return {
+        "trainable_parameters": fit.get("trainable_parameters"),
+        "fit_seconds": outcome.get("seconds"),
+        "train_seconds": fit.get("train_seconds"),
+        "trained_tokens": fit.get("trained_tokens"),
+        "peak_memory_bytes": outcome.get("peak_memory_bytes"),
+        "artifact_bytes": fit.get("artifact_bytes"),
+        "evaluate_seconds": evaluated.get("evaluate_seconds"),
+    }
+
+
+def _read(folder: str | None, name: str) -> Json:
+    """The JSON object in that file, empty where there is none."""
+    path = Path(folder, name) if folder else None
+    return json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
+
+
+def _not_finite(figures: Iterable[tuple[str, Interval]]) -> str | None:
+    for name, figure in figures:
+        if not math.isfinite(figure.value):
+            return f"{name} is {figure.value}: the fit has diverged (try a lower learning_rate)"
+    return None
+
+
+def _choose(judged: Sequence[Judged], metric: Metric, settings: Mapping[str, Any]) -> Choice:
+    limits = {
+        key.removeprefix(LIMIT): value
+        for key, value in settings.items()
+        if key.startswith(LIMIT) and value is not None
+    }
+    out = {each.entry["id"]: each.entry["status"] for each in judged if not each.ok}
+    contenders = [_contender(each) for each in judged if each.ok]
+    return choose(metric, contenders, Rule(settings["margin"], limits), out)
+
+
+def _contender(judged: Judged) -> Contender:
+    entry = judged.entry
+    forgetting = (entry["retention"] or {}).get("forgetting")
+    return Contender(
+        id=entry["id"],
+        rung=entry["rung"],
+        trainable_parameters=entry["cost"]["trainable_parameters"],
+        records=judged.validation,
+        figures={**entry["cost"], "forgetting": forgetting},
+    )
+
+
+def _against_chosen(judged: Sequence[Judged], choice: Choice, metric: Metric) -> dict[str, Json]:
+    """By id: the paired difference to the chosen on the test rows, above 0 where the candidate is better."""
+    chosen = next((each for each in judged if each.entry["id"] == choice.id), None)
+    if chosen is None or not chosen.test:
+        return {}
+    others = [each for each in judged if each.ok and each is not chosen]
+    return {
+        each.entry["id"]: {**asdict(paired(metric, each.test, chosen.test)), "relative": metric.relative}
+        for each in others
+    }

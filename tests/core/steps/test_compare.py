@@ -1,0 +1,203 @@
+"""The comparing step, on folders as the steps before it leave them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from stepladder.core.evaluation.score import write_predictions
+from stepladder.core.steps.compare import run
+from stepladder.core.types import Record
+from stepladder.plugins.metrics.accuracy import Accuracy
+
+CHOOSE = {"metric": None, "margin": 0.03, "max_forgetting": None, "max_fit_seconds": None}
+COST_KEYS = {
+    "trainable_parameters",
+    "fit_seconds",
+    "train_seconds",
+    "trained_tokens",
+    "peak_memory_bytes",
+    "artifact_bytes",
+    "evaluate_seconds",
+}
+
+
+def records(right, rows):
+    return [
+        Record(f"row-{i}", f"question {i}", "yes", "yes" if i < right else "no", {"yes": -0.5, "no": -0.9})
+        for i in range(rows)
+    ]
+
+
+class Run:
+    """A comparison to be: candidates are added with the folders that their steps left."""
+
+    def __init__(self, folder, task="classify", **choose):
+        self.folder = folder
+        self.spec = {
+            "config": {"task": task, "choose": {**CHOOSE, **choose}},
+            "base": None,
+            "needs": {},
+            "candidates": [],
+            "failures": {},
+        }
+
+    def candidate(self, name, rung, parameters=0):
+        settings = {"epochs": 1}
+        self.spec["candidates"].append(
+            {"id": name, "method": name, "rung": rung, "settings": settings, "needs": []}
+        )
+        result = {
+            "trainable_parameters": parameters,
+            "train_seconds": 4.0,
+            "trained_tokens": 640,
+            "artifact_bytes": 2048,
+            "report": {},
+        }
+        self.leave(f"fit:{name}", result, {"seconds": 6.5, "peak_memory_bytes": 2**30})
+
+    def evaluated(self, name, test, validation, forgetting=None):
+        retention = None
+        if forgetting is not None:
+            retention = {"perplexity_before": 10.0, "perplexity_after": 10.0 * (1 + forgetting)}
+            retention["forgetting"] = forgetting
+        folder = self.leave(
+            f"evaluate:{name}", {"retention": retention, "evaluate_seconds": 1.5, "merged": False}
+        )
+        write_predictions(folder / "predictions.jsonl", test, Accuracy())
+        write_predictions(folder / "validation_predictions.jsonl", validation, Accuracy())
+
+    def leave(self, node, result, outcome=None):
+        folder = self.folder / node.replace(":", "-")
+        folder.mkdir()
+        (folder / "result.json").write_text(json.dumps(result))
+        if outcome:
+            (folder / "outcome.json").write_text(json.dumps(outcome))
+        self.spec["needs"][node] = str(folder)
+        return folder
+
+    def compare(self):
+        told = run(self.spec, self.folder)
+        assert json.loads(json.dumps(told, allow_nan=False)) == told
+        return told, {each["id"]: each for each in told["candidates"]}
+
+
+@pytest.fixture
+def ladder(tmp_path):
+    """zero_shot 0.85, lora 0.86, full 0.95 on validation; on test zero_shot leads, which decides nothing."""
+    ladder = Run(tmp_path)
+    ladder.candidate("full", 2, 5000)
+    ladder.evaluated("full", records(50, 100), records(190, 200), forgetting=0.2)
+    ladder.candidate("zero_shot", 0)
+    ladder.evaluated("zero_shot", records(90, 100), records(170, 200), forgetting=0.0)
+    ladder.candidate("lora", 1.5, 400)
+    ladder.evaluated("lora", records(88, 100), records(171, 200), forgetting=0.01)
+    return ladder
+
+
+def test_the_choice_is_made_on_validation_rows(ladder):
+    told, candidates = ladder.compare()
+    assert told["metric"] == "accuracy"
+    assert told["choice"]["id"] == "full"
+    assert "on 200 validation rows" in told["choice"]["reason"]
+    assert list(candidates) == ["full", "zero_shot", "lora"]
+    full = candidates["full"]
+    assert set(full["metrics"]) == set(full["validation_metrics"]) == {"accuracy", "macro_f1"}
+    assert full["metrics"]["accuracy"] == {
+        "value": 0.5,
+        "low": pytest.approx(0.4038, abs=1e-4),
+        "high": pytest.approx(0.5962, abs=1e-4),
+    }
+    assert full["validation_metrics"]["accuracy"]["value"] == 0.95
+    assert full["retention"]["forgetting"] == 0.2
+
+
+def test_limits_of_the_config_apply(ladder):
+    ladder.spec["config"]["choose"]["max_forgetting"] = 0.05
+    told, _ = ladder.compare()
+    assert told["choice"]["id"] == "zero_shot"
+    assert "full (forgetting 0.2 is above max_forgetting 0.05)" in told["choice"]["reason"]
+
+
+def test_costs_and_paths(ladder):
+    _, candidates = ladder.compare()
+    assert candidates["lora"]["cost"] == {
+        "trainable_parameters": 400,
+        "fit_seconds": 6.5,
+        "train_seconds": 4.0,
+        "trained_tokens": 640,
+        "peak_memory_bytes": 2**30,
+        "artifact_bytes": 2048,
+        "evaluate_seconds": 1.5,
+    }
+    assert candidates["lora"]["artifact"] == str(ladder.folder / "fit-lora" / "artifact")
+    assert candidates["lora"]["predictions"] == str(ladder.folder / "evaluate-lora" / "predictions.jsonl")
+
+
+def test_each_is_compared_with_the_chosen_on_test_rows(ladder):
+    _, candidates = ladder.compare()
+    assert candidates["full"]["against_chosen"] is None
+    against = candidates["zero_shot"]["against_chosen"]
+    assert against["value"] == pytest.approx(0.4)
+    assert against["low"] < 0.4 < against["high"]
+    assert against["p_value"] == pytest.approx(2 / 2**40)
+
+
+def test_failed_and_skipped_candidates_are_rows_of_the_table(ladder):
+    ladder.candidate("soft_prompt", 0.5, 64)
+    ladder.spec["candidates"].append(
+        {"id": "both", "method": "ensemble", "rung": 2.5, "settings": {}, "needs": ["soft_prompt"]}
+    )
+    ladder.spec["failures"] = {
+        "soft_prompt": {"status": "failed", "error": "out of memory"},
+        "both": {"status": "skipped", "error": "skipped, since soft_prompt failed"},
+    }
+    told, candidates = ladder.compare()
+    failed, skipped = candidates["soft_prompt"], candidates["both"]
+    assert (failed["status"], failed["error"]) == ("failed", "out of memory")
+    assert failed["metrics"] == failed["validation_metrics"] == {}
+    assert failed["cost"]["trainable_parameters"] == 64
+    assert skipped["status"] == "skipped"
+    assert skipped["cost"] == dict.fromkeys(COST_KEYS)
+    assert skipped["artifact"] is skipped["predictions"] is None
+    assert told["choice"]["reason"].endswith("Left out: soft_prompt (failed); both (skipped).")
+    assert "| 2.5 | both | skipped | - |" in told["table"]
+
+
+def test_all_failed_leaves_no_choice(tmp_path):
+    ladder = Run(tmp_path)
+    ladder.candidate("lora", 1.5)
+    ladder.spec["failures"] = {"lora": {"status": "failed", "error": "killed"}}
+    told, _ = ladder.compare()
+    assert told["choice"]["id"] is None
+    assert "lora (failed)" in told["choice"]["reason"]
+
+
+def test_a_diverged_candidate_has_failed(tmp_path):
+    ladder = Run(tmp_path, task="text")
+    for name, rung, nats in (("lora", 1.5, 60.0), ("pretrain", 2, float("nan"))):
+        rows = [Record(f"row-{i}", "", "", "", negative_log_likelihood=nats + i, tokens=20) for i in range(8)]
+        ladder.candidate(name, rung, 10)
+        ladder.evaluated(name, rows, rows)
+    told, candidates = ladder.compare()
+    assert told["choice"]["id"] == "lora"
+    assert candidates["pretrain"]["status"] == "failed"
+    assert "perplexity is nan" in candidates["pretrain"]["error"]
+
+
+def test_another_metric_may_choose_and_stands_in_the_table(ladder):
+    ladder.spec["config"]["choose"]["metric"] = "macro_f1"
+    told, candidates = ladder.compare()
+    assert told["metric"] == "macro_f1"
+    assert "macro_f1 (test)" in told["table"].splitlines()[0]
+    assert candidates["zero_shot"]["against_chosen"]["p_value"] is None
+
+
+def test_without_test_rows_there_is_a_choice_and_no_test_figure(tmp_path):
+    ladder = Run(tmp_path)
+    ladder.candidate("zero_shot", 0)
+    ladder.evaluated("zero_shot", [], records(3, 4))
+    told, candidates = ladder.compare()
+    assert told["choice"]["id"] == "zero_shot"
+    assert candidates["zero_shot"]["metrics"] == {}
+    assert "| 0 | zero_shot (chosen) | - | 0.75 (" in told["table"]
