@@ -35,9 +35,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return install_plugin
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test writes into the user's own folder, or is changed by the user's own lists."""
+    """Nothing is written into the user's own folder, or changed by the user's own lists."""
     monkeypatch.setenv("STEPLADDER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("STEPLADDER_PLUGINS_ALLOW", raising=False)
     monkeypatch.delenv("STEPLADDER_PLUGINS_DENY", raising=False)

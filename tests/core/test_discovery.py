@@ -16,6 +16,8 @@ from stepladder.core.errors import PluginError
 
 Install = Callable[..., Path]
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 HEAD = """
 from stepladder.core.hookspecs import hookimpl
 from stepladder.core.method import *

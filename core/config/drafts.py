@@ -1,0 +1,168 @@
+"""From the list of methods to drafts of candidates: one value for each setting, all checked and filled in.
+
+A list for a setting whose type is no list stands for one candidate each.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from ..discovery import Registry
+from ..errors import PluginError
+from ..method import Method, WordedSettings
+from .faults import Fault, show, validate
+from .places import absolute
+
+MOST_CANDIDATES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One item of `methods`, well-formed."""
+
+    name: str
+    settings: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        return f"methods.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A candidate without its id. `given` are the settings that the user wrote, in that order."""
+
+    method: type[Method]
+    settings: BaseModel
+    resolved: dict[str, Any]
+    given: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """What drafts are made with: relative paths in settings are relative to `folder`."""
+
+    registry: Registry
+    task: str | None
+    folder: Path
+
+    def drafts(self, entries: Sequence[Entry]) -> tuple[list[Draft], list[Fault]]:
+        """One draft for every combination of settings."""
+        drafts: list[Draft] = []
+        faults: list[Fault] = []
+        for entry in entries:
+            try:
+                method = self.registry.method(entry.name)
+            except PluginError as error:
+                faults.append(Fault("methods", str(error)))
+                continue
+            if self.task is not None and self.task not in method.tasks:
+                faults.append(self._other_task(entry, method, self.task))
+            made, wrong = self._vary(entry, method)
+            drafts += made
+            faults += wrong
+        return drafts, list(dict.fromkeys(faults))
+
+    def _other_task(self, entry: Entry, method: type[Method], task: str) -> Fault:
+        able = [name for name, other in self.registry.methods.items() if task in other.tasks]
+        return Fault(
+            entry.place,
+            f"does not do the task {task!r}, only {', '.join(method.tasks)}; "
+            f"methods that do: {', '.join(able) or 'none'}",
+        )
+
+    def _vary(self, entry: Entry, method: type[Method]) -> tuple[list[Draft], list[Fault]]:
+        swept = _swept(entry, method)
+        empty = [Fault(f"{entry.place}.{key}", "expected at least one value, found []") for key in swept]
+        empty = [fault for fault, values in zip(empty, swept.values(), strict=True) if not values]
+        number = math.prod(map(len, swept.values()))
+        if empty or number > MOST_CANDIDATES:
+            many = Fault(entry.place, f"stands for {number} candidates: at most {MOST_CANDIDATES} can be")
+            return [], empty or [many]
+        drafts, faults = [], []
+        for values in itertools.product(*swept.values()):
+            draft, wrong = self._draft(entry, method, dict(zip(swept, values, strict=True)))
+            drafts += [draft] if draft else []
+            faults += wrong
+        return drafts, faults
+
+    def _draft(
+        self, entry: Entry, method: type[Method], values: Mapping[str, Any]
+    ) -> tuple[Draft | None, list[Fault]]:
+        settings, faults = validate(method.Settings, {**entry.settings, **values}, entry.place)
+        if settings is None:
+            return None, faults
+        resolved = settings.model_dump(mode="json")
+        paths = {key: value for key, value in settings if isinstance(value, Path)}
+        resolved |= {key: str(absolute(self.folder, str(value))) for key, value in paths.items()}
+        if isinstance(settings, WordedSettings):
+            place = f"{entry.place}.decoder"
+            resolved["decoder"], faults = _check_decoder(place, resolved["decoder"], self.registry)
+        return None if faults else Draft(method, settings, resolved, tuple(entry.settings)), faults
+
+
+def read_entries(values: Any) -> tuple[list[Entry], list[Fault]]:
+    """The items of `methods`; those of a wrong form are faults."""
+    if not isinstance(values, list) or not values:
+        return [], [Fault("methods", f"expected a list of methods, found {show(values)}")]
+    read = [_read_entry(number, value) for number, value in enumerate(values, start=1)]
+    return [e for e in read if isinstance(e, Entry)], [f for f in read if isinstance(f, Fault)]
+
+
+def _read_entry(number: int, value: Any) -> Entry | Fault:
+    place = f"methods, item {number}"
+    if isinstance(value, str):
+        return Entry(value, {})
+    if not isinstance(value, dict) or not value:
+        return Fault(place, f"expected a method's name or {{name: settings}}, found {show(value)}")
+    if len(value) > 1:
+        name, *others = value
+        hint = f"indent {', '.join(others)} below {name}" if value[name] is None else "give each its own '- '"
+        return Fault(place, f"expected one method, found {', '.join(value)}: {hint}")
+    ((name, settings),) = value.items()
+    if not isinstance(settings, dict | None):
+        return Fault(f"methods.{name}", f"expected a mapping of settings, found {show(settings)}")
+    return Entry(name, settings or {})
+
+
+def _swept(entry: Entry, method: type[Method]) -> dict[str, list[Any]]:
+    fields = method.Settings.model_fields
+    return {
+        key: value
+        for key, value in entry.settings.items()
+        if isinstance(value, list) and key in fields and not holds_lists(fields[key].annotation)
+    }
+
+
+def holds_lists(annotation: Any) -> bool:
+    """Whether a setting of this type can itself be a list."""
+    origin = get_origin(annotation) or annotation
+    if origin in (Union, types.UnionType, Annotated):
+        return any(map(holds_lists, get_args(annotation)))
+    if not isinstance(origin, type):
+        return annotation is Any
+    return issubclass(origin, Sequence | set | frozenset) and not issubclass(origin, str | bytes)
+
+
+def _check_decoder(place: str, value: Any, registry: Registry) -> tuple[Any, list[Fault]]:
+    """The decoder with all its settings."""
+    named = {value: {}} if isinstance(value, str) else value
+    if len(named) != 1:
+        return value, [Fault(place, f"expected one decoder, found {', '.join(named) or 'none'}")]
+    ((name, given),) = named.items()
+    try:
+        decoder = registry.decoder(name)
+    except PluginError as error:
+        return value, [Fault(place, str(error))]
+    settings, faults = validate(decoder.Settings, given, f"{place}.{name}")
+    if settings is None or isinstance(value, str):
+        return value, faults
+    return {name: settings.model_dump(mode="json")}, faults

@@ -1,0 +1,117 @@
+"""From a config file to a run that can be planned: every setting has one value, and a known origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..discovery import Registry, discover
+from ..errors import ConfigError
+from ..types import CandidateSpec, Origin
+from .candidates import add_needs, name_candidates
+from .document import Document, read_document
+from .drafts import Draft, Drafting, read_entries
+from .faults import Fault, validate
+from .places import check_base, check_files
+from .schema import Config
+from .task import check_task, check_templates, find_task
+
+# Mappings whose keys are the user's own.
+LEAVES = ("columns",)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A config without faults. Paths are absolute, `origins` says of each dotted key where it is from.
+
+    A candidate's settings have origins under `methods.<candidate id>.<setting>`.
+    """
+
+    config: Config
+    folder: Path
+    origins: Mapping[str, Origin]
+    candidates: tuple[CandidateSpec, ...]
+
+
+def load_config(path: Path, overrides: Sequence[str] = (), registry: Registry | None = None) -> Resolved:
+    """Read, check and complete a config. `overrides` are `key=value` flags.
+
+    Raises ConfigError with all its faults; no weights are loaded and no row is read.
+    """
+    registry = registry or discover()
+    document = read_document(path, overrides)
+    drafts, faults = _check(document, registry)
+    candidates, wrong = name_candidates(drafts)
+    faults += wrong
+    if not faults:
+        candidates, faults = add_needs(candidates, drafts)
+    if faults:
+        raise ConfigError(str(path), dict.fromkeys(_word(document, fault) for fault in faults))
+    config = _complete(document, registry)
+    origins = dict(_origins(config.model_dump(mode="json"), document.values, document))
+    for candidate, draft in zip(candidates, drafts, strict=True):
+        origins |= _setting_origins(candidate, draft, document)
+    return Resolved(config, document.folder, origins, tuple(candidates))
+
+
+def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fault]]:
+    """Every part is checked whatever is wrong with the others, each fault at its place."""
+    values = document.values
+    faults = [*document.faults, *_check_schema(values)]
+    task, wrong = find_task(values.get("task"), registry)
+    faults += wrong
+    if task is not None:
+        faults += check_task(values, task, registry)
+    faults += [*check_templates(values.get("data")), *check_files(document, registry), *check_base(document)]
+    if "methods" not in values:
+        return [], faults
+    entries, wrong = read_entries(values["methods"])
+    faults += wrong
+    drafts, wrong = Drafting(registry, task.name if task else None, document.folder).drafts(entries)
+    return drafts, faults + wrong
+
+
+def _check_schema(values: Mapping[str, Any]) -> list[Fault]:
+    """Faults of all keys but `methods`, whose form has words of its own."""
+    _, faults = validate(Config, {**values, "methods": []} if "methods" in values else values)
+    return faults
+
+
+def _word(document: Document, fault: Fault) -> str:
+    flag = document.flag_of(fault.place)
+    where = f"--set {flag.text}: {fault.place}" if flag else fault.place
+    return f"{where}: {fault.text}"
+
+
+def _complete(document: Document, registry: Registry) -> Config:
+    """The config of a document without faults."""
+    values = dict(document.values)
+    values["methods"] = [{entry.name: entry.settings} for entry in read_entries(values["methods"])[0]]
+    values["choose"] = dict(values.get("choose") or {})
+    if values["choose"].get("metric") is None:
+        values["choose"]["metric"] = registry.task(values["task"]).chooses_by
+    config, faults = validate(Config, values)
+    assert isinstance(config, Config), f"checked before: {faults}"
+    return config
+
+
+def _origins(
+    resolved: Mapping[str, Any], given: Mapping[str, Any], document: Document, prefix: str = ""
+) -> Iterator[tuple[str, Origin]]:
+    """Each dotted key with its origin; the methods' are told by candidate."""
+    for key, value in resolved.items():
+        place = f"{prefix}{key}"
+        if isinstance(value, dict) and key not in LEAVES:
+            yield from _origins(value, given.get(key) or {}, document, f"{place}.")
+        elif place != "methods":
+            yield place, document.origin(place, key in given)
+
+
+def _setting_origins(candidate: CandidateSpec, draft: Draft, document: Document) -> dict[str, Origin]:
+    place = f"methods.{candidate.method}"
+    return {
+        f"methods.{candidate.id}.{key}": document.origin(f"{place}.{key}", key in draft.given)
+        for key in candidate.settings
+    }

@@ -1,0 +1,88 @@
+"""The keys of a config file, their types, bounds and defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+DEFAULT_BASE = "smollm2-135m-instruct"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def _check_name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(
+            "expected at most 100 letters, digits, '-', '_' and '.', the first a letter or a digit"
+        )
+    return value
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+
+
+class Section(BaseModel):
+    """Keys that do not exist are refused, values are never changed after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limit(Section):
+    """At most so many rows of each split are used."""
+
+    train: int | None = Field(None, ge=1)
+    validation: int | None = Field(None, ge=1)
+    test: int | None = Field(None, ge=1)
+
+
+class DataConfig(Section):
+    """Where the rows are, which column is which, and what becomes of rows that do not fit."""
+
+    train: Path
+    test: Path
+    validation: Annotated[float, Field(gt=0, lt=1)] | Path = Field(
+        0.2, description="a file, or the share of the train rows that is held out"
+    )
+    columns: dict[str, str] = Field({}, description="field of the task → column of the files")
+    prompt: str | None = Field(None, description="Jinja template of the task's first field")
+    response: str | None = Field(None, description="Jinja template of the task's second field")
+    instruction: str = ""
+    limit: Limit = Limit()
+    max_bad: float = Field(0.1, ge=0, le=1, description="above this share of bad rows the run stops")
+    max_length: int | None = Field(None, ge=2, description="tokens of a row; default: what the base can read")
+    too_long: Literal["quarantine", "truncate"] = "quarantine"
+
+
+class RetainConfig(Section):
+    """Text on which forgetting is measured."""
+
+    text: Path
+
+
+class ChooseConfig(Section):
+    """How the winner is chosen. The limits rule out candidates that forget or cost too much."""
+
+    metric: str | None = Field(None, description="default: the metric that the task chooses by")
+    margin: float = Field(0.03, ge=0)
+    max_forgetting: float | None = Field(None, ge=0)
+    max_fit_seconds: float | None = Field(None, gt=0)
+
+
+class Config(Section):
+    """One run. `methods` are one-key mappings from a method to its settings, as written in the file.
+
+    The key `register` is the attribute `register_as`: every class has a `register` of its own already.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    name: Name
+    base: str | None = DEFAULT_BASE
+    task: str
+    data: DataConfig
+    methods: tuple[dict[str, dict[str, Any]], ...]
+    retain: RetainConfig | None = None
+    choose: ChooseConfig = ChooseConfig()
+    register_as: Name | None = Field(None, alias="register")

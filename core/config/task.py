@@ -1,0 +1,69 @@
+"""Whether a config fits its task: the metric, the columns, and the templates that write its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import Any
+
+from jinja2 import TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+
+from ..discovery import Registry
+from ..errors import PluginError, did_you_mean
+from ..method import Task
+from .faults import Fault, unknown
+
+TEMPLATES = ("prompt", "response")
+
+
+def find_task(name: Any, registry: Registry) -> tuple[type[Task] | None, list[Fault]]:
+    if not isinstance(name, str):
+        return None, []
+    try:
+        return registry.task(name), []
+    except PluginError as error:
+        return None, [Fault("task", str(error))]
+
+
+def check_task(values: Mapping[str, Any], task: type[Task], registry: Registry) -> Iterator[Fault]:
+    data, choose = values.get("data"), values.get("choose")
+    if isinstance(choose, dict) and isinstance(choose.get("metric"), str):
+        yield from _metric_faults(choose["metric"], task, registry)
+    if isinstance(data, dict):
+        columns = data.get("columns")
+        yield from _field_faults(data, columns if isinstance(columns, dict) else {}, task)
+
+
+def check_templates(data: Any) -> Iterator[Fault]:
+    for key in TEMPLATES:
+        if isinstance(data, dict) and isinstance(data.get(key), str):
+            try:
+                SandboxedEnvironment().parse(data[key])
+            except TemplateSyntaxError as error:
+                yield Fault(f"data.{key}", f"line {error.lineno} of the template: {error.message}")
+
+
+def _metric_faults(metric: str, task: type[Task], registry: Registry) -> Iterator[Fault]:
+    has = f"the task {task.name!r} has {', '.join(task.metrics)}"
+    if metric in task.metrics:
+        return
+    if metric in registry.metrics:
+        yield Fault("choose.metric", f"{metric!r} is no metric of this task: {has}")
+    else:
+        yield Fault("choose.metric", f"no metric {metric!r}{did_you_mean(metric, task.metrics)}: {has}")
+
+
+def _field_faults(data: Mapping[str, Any], columns: Mapping[str, Any], task: type[Task]) -> Iterator[Fault]:
+    for field in columns:
+        if field not in task.columns:
+            what = f"field of the task {task.name!r}"
+            yield Fault(f"data.columns.{field}", unknown(what, field, task.columns))
+    for key, field in zip_longest(TEMPLATES, list(task.columns)[: len(TEMPLATES)]):
+        if data.get(key) is None:
+            continue
+        if field is None:
+            reads = ", ".join(task.columns)
+            yield Fault(f"data.{key}", f"the task {task.name!r} has no field for it: it reads {reads}")
+        elif field in columns:
+            yield Fault(f"data.{key}", f"data.columns.{field} gives the same field: keep one of them")
