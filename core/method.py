@@ -213,7 +213,10 @@ class Task(ABC):
 
     @abstractmethod
     def question(self, example: Example, style: Style, instruction: str, labels: Sequence[str]) -> str:
-        """The words put to the model for this example, without the answer."""
+        """The words put to the model for this example, without the answer.
+
+        Behind demonstrations, which have said them, `instruction` and `labels` are empty.
+        """
 
 
 class Source(ABC):

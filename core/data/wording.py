@@ -56,9 +56,9 @@ class Wording:
         if example.messages:
             return example.messages[:-1]
         turns: list[Message] = []
-        for shown in self._demonstrations(example):
-            turns += [Message("user", self._question(shown)), Message("assistant", shown.expected)]
-        return (*turns, Message("user", self._question(example)))
+        for shown, words in self._shown(example):
+            turns += [Message("user", words), Message("assistant", shown.expected)]
+        return (*turns, Message("user", self._question(example, first=not turns)))
 
     def _pairs(self, pairs: Sequence[tuple[Example, str]]) -> list[Encoded | RowFault]:
         if self.prompt.style == "cloze":
@@ -68,13 +68,18 @@ class Wording:
         return self.renderer.conversations(conversations, train="last")
 
     def _cloze(self, example: Example) -> str:
-        shown = [f"{self._question(shown)} {shown.expected}" for shown in self._demonstrations(example)]
-        return "\n\n".join([*shown, self._question(example)])
+        shown = [f"{words} {shown.expected}" for shown, words in self._shown(example)]
+        return "\n\n".join([*shown, self._question(example, first=not shown)])
 
-    def _question(self, example: Example) -> str:
-        return self.schema.task.question(
-            example, self.prompt.style, self.schema.instruction, self.schema.labels
-        )
+    def _shown(self, example: Example) -> list[tuple[Example, str]]:
+        """The demonstrations, each with its question in words."""
+        demonstrations = self._demonstrations(example)
+        return [(shown, self._question(shown, first=not place)) for place, shown in enumerate(demonstrations)]
+
+    def _question(self, example: Example, first: bool) -> str:
+        """Instruction and labels are said once, with the first question of a prompt."""
+        instruction, labels = (self.schema.instruction, self.schema.labels) if first else ("", ())
+        return self.schema.task.question(example, self.prompt.style, instruction, labels)
 
     def _demonstrations(self, example: Example) -> Sequence[Example]:
         if self.prompt.draw is None:

@@ -43,7 +43,9 @@ class Base:
 def load_base(ref: BaseRef, log: Callable[[str], None] = lambda _: None) -> Base:
     """Load weights and tokenizer from the base's folder. Raises ModelError where transformers cannot."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = compute_dtype(device)
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -138,12 +139,16 @@ def agrees(engine: TreeEngine) -> bool:
     ends = [torch.randint(size, (n,), generator=generator).tolist() for n in (5, 9)]
     rows = [Encoded(start + end, [False] + [True] * (len(start + end) - 1)) for end in ends]
     try:
-        shared = torch.tensor(sum(engine.log_probabilities(rows), []))
+        shared = _flat(engine.log_probabilities(rows))
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return False
-    plain = torch.tensor(sum(PlainEngine(engine.model, engine.max_tokens).log_probabilities(rows), []))
+    plain = _flat(PlainEngine(engine.model, engine.max_tokens).log_probabilities(rows))
     tolerance = {torch.float64: 1e-5, torch.float32: 1e-3}.get(engine.model.dtype, 0.25)
     return bool((shared - plain).abs().max() <= tolerance)
+
+
+def _flat(values: Sequence[Sequence[float]]) -> Tensor:
+    return torch.tensor(list(chain.from_iterable(values)), dtype=torch.float64)
 
 
 def tree_states(model: Any, tree: Tree, all_layers: bool = False) -> tuple[Tensor, ...]:

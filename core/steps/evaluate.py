@@ -21,7 +21,8 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     registry = discover()
     base = open_base(spec)
     adapted = open_adapted(spec, base, registry)
-    metric = registry.metric(spec["config"]["choose"]["metric"])()
+    chooses = spec["config"]["choose"]["metric"] or registry.task(spec["config"]["task"]).chooses_by
+    metric = registry.metric(chooses)()
     alters_base = adapted.alters_base
     merged = adapted.merge() is not None
     rendered = Path(spec["needs"]["render"])

@@ -146,7 +146,7 @@ def mean_loss(base: Base, trainable: Trainable, rows: Sequence[Encoded]) -> floa
 
 
 def plan_batches(rows: int, settings: TrainingSettings) -> Plan:
-    """A new seeded order each epoch; the last batch of an epoch may be smaller. `epochs` may be a fraction."""
+    """A new seeded order each epoch, whose last batch may be smaller; `epochs` may be a fraction."""
     per_epoch = math.ceil(rows / settings.batch_size)
     steps = max(1, round(settings.epochs * per_epoch))
     generator = torch.Generator().manual_seed(settings.seed)

@@ -39,7 +39,7 @@ class Classify(Task):
         return labels
 
     def question(self, example: Example, style: Style, instruction: str, labels: Sequence[str]) -> str:
-        choice = f"Answer with one of: {', '.join(labels)}."
+        choice = f"Answer with one of: {', '.join(labels)}." if labels else ""
         if style == "instruction":
             return paragraphs(instruction, choice, example.input)
         if style == "question":
