@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from ..errors import DataError
 from ..method import DataSchema, Source, Task
 from ..types import SplitName
 from .account import QUARANTINE_FILE, Accounts, Quarantine, require_rows, save_accounts
@@ -62,10 +63,9 @@ def prepare(plan: DataPlan, folder: Path) -> Accounts:
         rows = _read_all(plan, Path(interim), folder / QUARANTINE_FILE)
         sides = _split(plan, rows)
         accounts = _accounts(rows, sides)
+        _require_rows(rows, accounts)
         for split, side in sides.items():
-            origin = rows.get(split, rows["train"])
-            require_rows(split, origin.file.path, accounts[split])
-            write_kept(origin, side.kept, folder / split)
+            write_kept(rows.get(split, rows["train"]), side.kept, folder / split)
     labels = plan.task.labels(_expected(folder / "train"))
     save_schema(folder, DataSchema(plan.task, plan.instruction, labels))
     save_accounts(folder, accounts)
@@ -97,6 +97,17 @@ def _split(plan: DataPlan, rows: Mapping[SplitName, ReadRows]) -> dict[SplitName
 def _accounts(rows: Mapping[SplitName, ReadRows], sides: Mapping[SplitName, Side]) -> Accounts:
     unreadable = {split: read.unreadable for split, read in rows.items()}
     return {split: side.account.with_unreadable(unreadable.get(split, 0)) for split, side in sides.items()}
+
+
+def _require_rows(rows: Mapping[SplitName, ReadRows], accounts: Accounts) -> None:
+    for split, read in rows.items():
+        require_rows(split, read.file.path, accounts[split])
+    if not accounts["validation"].kept:
+        path, left = rows["train"].file.path, accounts["train"].kept
+        raise DataError(
+            f"{path}: the share of data.validation holds out none of {left} rows; expected at least one. "
+            "Set a larger share, or name a file of validation rows"
+        )
 
 
 def _expected(folder: Path) -> Iterator[str]:

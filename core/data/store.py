@@ -58,7 +58,7 @@ class SplitWriter:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
         DatasetInfo(features=self.features).write_to_directory(str(self.folder))
-        state = {
+        state: dict[str, Any] = {
             "_data_files": [{"filename": DATA_FILE}],
             "_fingerprint": _content_hash(self.folder / DATA_FILE),
             "_format_columns": None,
@@ -89,7 +89,8 @@ class ArrowSplit:
         return Encoded(row["tokens"], row["trained"])
 
     def examples(self) -> list[Example]:
-        return [_example(row) for row in self._examples]
+        tables = self._examples.with_format("arrow").iter(batch_size=BATCH_ROWS)
+        return [_example(row) for table in tables for row in table.to_pylist()]
 
 
 def load_split(folder: Path) -> ArrowSplit:

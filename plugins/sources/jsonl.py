@@ -85,7 +85,7 @@ def _row(number: int, line: bytes) -> SourceRow:
 
 def _parse(line: bytes) -> Mapping[str, Any]:
     try:
-        value = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        value = DECODER.decode(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         byte = f"0x{line[error.start]:02x}"
         raise RowFault(f"wrong encoding: byte {byte} at column {error.start + 1} is not UTF-8") from None
@@ -100,9 +100,12 @@ def _parse(line: bytes) -> Mapping[str, Any]:
     return value
 
 
+def _show(line: bytes) -> str:
+    return line[: 4 * SHOWN].decode("utf-8", errors="replace")[:SHOWN]
+
+
 def _refuse_constant(name: str) -> None:
     raise RowFault(f"broken JSON: {name} is no JSON value")
 
 
-def _show(line: bytes) -> str:
-    return line[: 4 * SHOWN].decode("utf-8", errors="replace")[:SHOWN]
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
