@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..types import Encoded
 from .head import cross_entropy_sum, log_probabilities
-from .tree import Tree, build_tree, group_into_trees
+from .tree import Tree, build_tree, common_length, group_into_trees
 
 PLAIN_BATCH = 8
 
@@ -30,6 +30,14 @@ class Targets:
     positions: Tensor
     tokens: Tensor
     sequences: Tensor
+
+
+@dataclass(frozen=True)
+class Root:
+    """Keys and values of `length` tokens that stand before every sequence of a tree."""
+
+    length: int = 0
+    cache: Any = None
 
 
 class Engine(ABC):
@@ -75,20 +83,35 @@ class TreeEngine(Engine):
     @torch.no_grad()
     def log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
         results: list[list[float]] = [[] for _ in rows]
-        for group, tree, targets in self._trees(rows):
-            (hidden,) = tree_states(self.model, tree)
+        root = self._read_root(rows)
+        for group, tree, targets in self._trees(rows, root.length):
+            (hidden,) = tree_states(self.model, tree, root=root)
             head = self.model.get_output_embeddings()
             values = log_probabilities(hidden, head, targets.positions, targets.tokens)
             for sequence, value in zip(targets.sequences.tolist(), values.tolist(), strict=True):
                 results[group[sequence]].append(value)
         return results
 
-    def _trees(self, rows: Sequence[Encoded]) -> Iterator[tuple[list[int], Tree, Targets]]:
+    def _trees(self, rows: Sequence[Encoded], skip: int = 0) -> Iterator[tuple[list[int], Tree, Targets]]:
+        """Groups of rows with their trees, which begin behind `skip` tokens that all rows share."""
+        rest = [Encoded(row.tokens[skip:], row.trained[skip:]) for row in rows]
         # The last trained token is only predicted, never read.
-        read = [row.tokens[: last_trained(row)] for row in rows]
+        read = [row.tokens[: last_trained(row)] for row in rest]
         for group in group_into_trees(read, self.max_tokens):
             tree = build_tree([read[index] for index in group])
-            yield group, tree, _tree_targets(tree, [rows[index] for index in group], self.model.device)
+            yield group, tree, _tree_targets(tree, [rest[index] for index in group], self.model.device)
+
+    def _read_root(self, rows: Sequence[Encoded]) -> Root:
+        """What all rows share before anything is predicted, read once for all trees.
+
+        Its last token stays in the trees, since the first prediction is made there. Windowed layers
+        forget keys, so there the trees carry the whole beginning.
+        """
+        if not rows or sliding_window(self.model.config) is not None:
+            return Root()
+        first, last = min(row.tokens for row in rows), max(row.tokens for row in rows)
+        predicted = min(row.trained.index(True) for row in rows)
+        return read_root(self.model, first[: min(common_length(first, last), predicted) - 1])
 
 
 class PlainEngine(Engine):
@@ -151,17 +174,32 @@ def _flat(values: Sequence[Sequence[float]]) -> Tensor:
     return torch.tensor(list(chain.from_iterable(values)), dtype=torch.float64)
 
 
-def tree_states(model: Any, tree: Tree, all_layers: bool = False) -> tuple[Tensor, ...]:
+def tree_states(model: Any, tree: Tree, all_layers: bool = False, root: Root = Root()) -> tuple[Tensor, ...]:
     """Hidden states of the packed tokens, [T, H] for each layer asked for (the last one by default)."""
     output = model.base_model(
         input_ids=tree.tokens[None].to(model.device),
-        position_ids=tree.positions[None].to(model.device),
-        attention_mask=_masks(model, tree),
-        use_cache=False,
+        position_ids=tree.positions[None].to(model.device) + root.length,
+        attention_mask=_masks(model, tree, root.length),
+        past_key_values=root.cache,
+        use_cache=root.cache is not None,
         output_hidden_states=all_layers,
     )
+    if root.cache is not None:
+        root.cache.crop(-len(tree))
     states = output.hidden_states if all_layers else (output.last_hidden_state,)
     return tuple(state[0] for state in states)
+
+
+def read_root(model: Any, tokens: Sequence[int]) -> Root:
+    """Run the tokens once and keep their keys and values."""
+    from transformers import DynamicCache
+
+    if not tokens:
+        return Root()
+    cache = DynamicCache(config=model.config)
+    ids = torch.tensor(tokens, device=model.device)[None]
+    model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+    return Root(len(tokens), cache)
 
 
 def sliding_window(config: Any) -> int | None:
@@ -176,17 +214,17 @@ def sliding_window(config: Any) -> int | None:
     return window
 
 
-def _masks(model: Any, tree: Tree) -> Tensor | dict[str, Tensor]:
+def _masks(model: Any, tree: Tree, root: int) -> Tensor | dict[str, Tensor]:
     """One mask, or one for each type of layer where the model mixes types."""
     config = model.config.get_text_config()
     window = sliding_window(config)
     layer_types = getattr(config, "layer_types", None)
-    if layer_types is None:
-        return tree.mask(model.dtype, model.device, window)
-    full = tree.mask(model.dtype, model.device)
     if window is None:
-        return full
-    return {"full_attention": full, "sliding_attention": tree.mask(model.dtype, model.device, window)}
+        return tree.mask(model.dtype, model.device, root=root)
+    windowed = tree.mask(model.dtype, model.device, window)
+    if layer_types is None:
+        return windowed
+    return {"full_attention": tree.mask(model.dtype, model.device), "sliding_attention": windowed}
 
 
 def last_trained(row: Encoded) -> int:

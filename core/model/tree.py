@@ -32,11 +32,13 @@ class Tree:
     def __len__(self) -> int:
         return self.tokens.shape[0]
 
-    def mask(self, dtype: torch.dtype, device: torch.device, window: int | None = None) -> Tensor:
-        """Additive mask [1, 1, T, T]: 0 where a token sees, the least number of `dtype` elsewhere.
+    def mask(
+        self, dtype: torch.dtype, device: torch.device, window: int | None = None, root: int = 0
+    ) -> Tensor:
+        """Additive mask [1, 1, T, root + T]: 0 where a token sees, the least number of `dtype` elsewhere.
 
         It is a float mask because eager attention adds it. `window`: a token sees only that many
-        positions back, itself included.
+        positions back, itself included. `root`: so many keys stand before the tree, seen by all of it.
         """
         index = torch.arange(len(self), device=device)
         last, positions = self.last.to(device), self.positions.to(device)
@@ -44,7 +46,8 @@ class Tree:
         if window is not None:
             seen &= positions[:, None] - positions[None, :] < window
         hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=device)
-        return torch.where(seen, torch.zeros((), dtype=dtype, device=device), hidden)[None, None]
+        mask = torch.where(seen, torch.zeros((), dtype=dtype, device=device), hidden)
+        return torch.nn.functional.pad(mask, (root, 0))[None, None]
 
 
 def common_length(left: Sequence[int], right: Sequence[int]) -> int:
