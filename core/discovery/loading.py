@@ -16,6 +16,7 @@ import pluggy
 from .. import hookspecs
 from ..errors import did_you_mean
 from ..hookspecs import API_VERSION, PROJECT
+from .contract import KINDS, class_faults
 from .found import Found, Status
 
 ALLOW, DENY = "STEPLADDER_PLUGINS_ALLOW", "STEPLADDER_PLUGINS_DENY"
@@ -115,8 +116,6 @@ def unregister_misspelt(manager: pluggy.PluginManager) -> Iterator[tuple[str, Re
 
 def ask(manager: pluggy.PluginManager, found: Found, plugin: object) -> Loaded:
     """Call the plugin's hooks that return classes. Raises Rejected if one raises or returns anything else."""
-    from .contract import KINDS  # not at the top: pydantic costs time that a cached listing does not have
-
     hooks = tuple(sorted(caller.name for caller in manager.get_hookcallers(plugin) or ()))
     classes: dict[tuple[str, str], type[Any]] = {}
     for kind in KINDS:
@@ -170,8 +169,6 @@ def _claims(loaded: Loaded) -> set[tuple[str, str]]:
 
 
 def _ask_kind(manager: pluggy.PluginManager, plugin: object, kind: str) -> list[type[Any]]:
-    from .contract import class_faults
-
     try:
         answers = call_apart(manager, plugin, f"{PROJECT}_{kind}s")
         returned = answers[0] if answers else None

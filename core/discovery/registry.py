@@ -13,6 +13,7 @@ import pluggy
 from ..errors import PluginError, did_you_mean
 from ..hookspecs import PROJECT
 from . import loading
+from .contract import KINDS
 from .found import Found, PluginInfo, find_plugins
 
 if TYPE_CHECKING:
@@ -182,8 +183,6 @@ def _info(found: Found, loaded: loading.Loaded | None, verdict: loading.Rejected
 
 
 def _classes(loaded: Iterable[loading.Loaded]) -> dict[str, dict[str, type[Any]]]:
-    from .contract import KINDS
-
     classes: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
     for each in loaded:
         for (kind, name), cls in each.classes.items():

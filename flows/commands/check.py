@@ -1,0 +1,97 @@
+"""`stepladder check`: everything that can be wrong with a run before it starts.
+
+The rows are read by the run's own step, in a folder that is thrown away; no weights are loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ...core.config import Resolved
+
+
+def check(
+    config: Annotated[Path, typer.Argument(help="the run's YAML file")],
+    as_json: Annotated[bool, typer.Option("--json", help="one object with the resolved config")] = False,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value over the file")] = None,
+) -> None:
+    """Tell all faults of a config, or all its settings."""
+    from ...core.config import load_config
+    from ..table import print_table
+
+    resolved = load_config(config, overrides or [])
+    rows = _read_rows(resolved, config)
+    if as_json:
+        typer.echo(json.dumps(_as_json(resolved, rows), indent=2))
+        return
+    typer.echo(_summary(resolved, rows))
+    typer.echo()
+    print_table(("setting", "value", "from"), _settings(resolved))
+
+
+def _read_rows(resolved: Resolved, path: Path) -> Mapping[str, Mapping[str, int]]:
+    """The account of each split. Raises ConfigError for the base, DataError for the rows."""
+    from ...core.errors import ConfigError
+    from ...core.model.locate import base_fault
+    from ...core.steps import read
+
+    base = resolved.config.base
+    fault = base_fault(base, resolved.folder) if base else None
+    if fault:
+        raise ConfigError(str(path), [f"base: {fault}"])
+    spec = {"config": resolved.config.model_dump(mode="json"), "base": None, "needs": {}}
+    with tempfile.TemporaryDirectory(prefix="stepladder-check-") as folder:
+        data: Mapping[str, Mapping[str, int]] = read.run(spec, Path(folder))["data"]
+    return data
+
+
+def _summary(resolved: Resolved, rows: Mapping[str, Mapping[str, int]]) -> str:
+    number = len(resolved.candidates)
+    counts = ", ".join(f"{split} {account['kept']}" for split, account in rows.items())
+    bad = sum(account["quarantined"] for account in rows.values())
+    return (
+        f"ok: {number} candidate{'' if number == 1 else 's'}, base {resolved.config.base or 'none'}, "
+        f"rows {counts}" + (f" ({bad} quarantined)" if bad else "")
+    )
+
+
+def _settings(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
+    """Each dotted key with its value and where that is from."""
+    origins = resolved.origins
+    for key, value in _leaves(resolved.config.model_dump(mode="json"), origins):
+        yield key, _show(value), origins[key]
+    for candidate in resolved.candidates:
+        for name, value in candidate.settings.items():
+            key = f"methods.{candidate.id}.{name}"
+            yield key, _show(value), origins[key]
+
+
+def _leaves(
+    values: Mapping[str, Any], origins: Mapping[str, str], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if f"{prefix}{key}" in origins:
+            yield f"{prefix}{key}", value
+        elif isinstance(value, dict):
+            yield from _leaves(value, origins, f"{prefix}{key}.")
+
+
+def _show(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _as_json(resolved: Resolved, rows: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "config": resolved.config.model_dump(mode="json"),
+        "candidates": [asdict(candidate) for candidate in resolved.candidates],
+        "origins": dict(resolved.origins),
+        "data": rows,
+    }
