@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from ..errors import StepError
 from ..method import Rows, Trainable, TrainingSettings
@@ -72,7 +74,7 @@ def train(
     )
     losses: list[float] = []
     tokens, best, started = 0, Best(), time.perf_counter()
-    with _checkpointing(base.model, settings.gradient_checkpointing):
+    with checkpointing(base.model, settings.gradient_checkpointing):
         for step, batch in enumerate(plan.batches, start=1):
             loss, count = train_step(base, trainable, [rows[index] for index in batch], settings, optimizer)
             schedule.step()
@@ -192,24 +194,18 @@ def _restore(trainable: Trainable, best: Best) -> None:
 
 
 @contextmanager
-def _checkpointing(model: Any, on: bool) -> Iterator[None]:
-    """Gradient checkpointing while the block runs.
+def checkpointing(model: Any, on: bool) -> Iterator[None]:
+    """Gradient checkpointing while the block runs: layers keep their inputs alone and are computed twice.
 
-    transformers checkpoints layers in training mode only. The layers alone are put into it, not what they
-    contain, so that dropout stays off.
+    transformers' own works in training mode only, in which layers would drop out.
     """
-    if not on:
-        yield
-        return
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    layers = [module for module in model.modules() if on and isinstance(module, GradientCheckpointingLayer)]
     for layer in layers:
-        layer.training = True
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
     try:
         yield
     finally:
-        model.gradient_checkpointing_disable()
         for layer in layers:
-            layer.training = False
+            del layer.forward
