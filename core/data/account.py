@@ -63,6 +63,8 @@ def as_json(accounts: Accounts) -> dict[str, dict[str, int]]:
 
 
 def save_accounts(folder: Path, accounts: Accounts) -> None:
+    lost = [split for split, account in accounts.items() if not account.balanced(split != "train")]
+    assert not lost, f"every row of {lost} is in exactly one place"
     content = json.dumps(as_json(accounts), indent=2)
     (folder / ACCOUNT_FILE).write_text(content + "\n", encoding="utf-8")
 

@@ -43,8 +43,11 @@ class JsonLines(Source):
 def _require_utf8(path: Path) -> None:
     """JSON's first characters give its encoding away, with or without a byte order mark."""
     with path.open("rb") as file:
-        encoding = json.detect_encoding(file.read(4))
-    if not encoding.startswith("utf-8"):
+        head = file.read(4)
+    encoding = json.detect_encoding(head)
+    marked = encoding in ("utf-16", "utf-32")
+    # Without a mark two zeros tell; a single one may stand in a broken first row.
+    if marked or (not encoding.startswith("utf-8") and head.count(0) >= 2):
         raise DataError(
             f"{path} is written in {encoding.upper()}; expected UTF-8. "
             f"Convert it: iconv -f {encoding.upper()} -t UTF-8 {path.name} > utf8-{path.name}"

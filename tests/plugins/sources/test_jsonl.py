@@ -94,6 +94,11 @@ def test_another_encoding_is_refused_as_a_whole(tmp_path, encoding):
         read(tmp_path, json.dumps({"text": "one"}).encode(encoding))
 
 
+def test_a_zero_byte_spoils_its_own_row_alone(tmp_path):
+    rows = read(tmp_path, b'{\0"text": "one"}\n{"text": "two"}')
+    assert [row.fault is None for row in rows] == [False, True]
+
+
 def test_a_missing_file_names_the_nearest_one(tmp_path):
     (tmp_path / "train.jsonl").write_text("{}")
     with pytest.raises(DataError, match=r"trian\.jsonl does not exist \(did you mean 'train\.jsonl'\?\)"):
