@@ -64,7 +64,8 @@ def show(value: Any) -> str:
 def unknown(what: str, name: str, valid: Iterable[str]) -> str:
     """`unknown key (did you mean 'x'?)`, or all valid names where none is near."""
     names = sorted(valid)
-    return f"unknown {what}{did_you_mean(name, names) or ': expected one of ' + ', '.join(names)}"
+    known = f": expected one of {', '.join(names)}" if names else ""
+    return f"unknown {what}{did_you_mean(name, names) or known}"
 
 
 def _faults(model: type[BaseModel], values: Any, place: str, error: ValidationError) -> list[Fault]:
