@@ -55,20 +55,15 @@ class Engine(ABC):
     def log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
         """log p of each trained token of each row, in order."""
 
+    @abstractmethod
+    def hidden_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
+        """For each sequence its index and the hidden states of all layers, [layers + 1, length, H]."""
+
     @torch.no_grad()
     def probe_logits(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """The model's own logits of each sequence, one after the other, [tokens, V] in float32."""
         ids = [torch.tensor(sequence, device=self.model.device)[None] for sequence in sequences]
         return torch.cat([self.model(input_ids=row, use_cache=False).logits[0].float() for row in ids])
-
-    @torch.no_grad()
-    def hidden_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
-        """For each sequence its index and the hidden states of all layers, [layers + 1, length, H]."""
-        for group in group_into_trees(sequences, self.max_tokens):
-            tree = build_tree([sequences[index] for index in group])
-            states = torch.stack(tree_states(self.model, tree, all_layers=True))
-            for index, path in zip(group, tree.paths, strict=True):
-                yield index, states[:, path]
 
 
 class TreeEngine(Engine):
@@ -92,6 +87,14 @@ class TreeEngine(Engine):
                 results[group[sequence]].append(value)
         return results
 
+    @torch.no_grad()
+    def hidden_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
+        for group in group_into_trees(sequences, self.max_tokens):
+            tree = build_tree([sequences[index] for index in group])
+            states = torch.stack(tree_states(self.model, tree, all_layers=True))
+            for index, path in zip(group, tree.paths, strict=True):
+                yield index, states[:, path]
+
     def _trees(self, rows: Sequence[Encoded], skip: int = 0) -> Iterator[tuple[list[int], Tree, Targets]]:
         """Groups of rows with their trees, which begin behind `skip` tokens that all rows share."""
         rest = [Encoded(row.tokens[skip:], row.trained[skip:]) for row in rows]
@@ -111,7 +114,8 @@ class TreeEngine(Engine):
             return Root()
         first, last = min(row.tokens for row in rows), max(row.tokens for row in rows)
         predicted = min(row.trained.index(True) for row in rows)
-        return read_root(self.model, first[: min(common_length(first, last), predicted) - 1])
+        shared = min(common_length(first, last), predicted)
+        return read_root(self.model, first[: max(0, shared - 1)])
 
 
 class PlainEngine(Engine):
@@ -133,13 +137,20 @@ class PlainEngine(Engine):
             results += values
         return results
 
+    @torch.no_grad()
+    def hidden_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
+        for index, sequence in enumerate(sequences):
+            ids = torch.tensor(sequence, device=self.model.device)[None]
+            output = self.model.base_model(input_ids=ids, use_cache=False, output_hidden_states=True)
+            yield index, torch.stack(output.hidden_states)[:, 0]
+
     def _picked(self, batch: Sequence[Encoded]) -> tuple[Tensor, Targets]:
         """log p of the trained tokens of one padded batch, [N]."""
         length = max(len(row.tokens) for row in batch)
         ids = torch.tensor([row.tokens + [0] * (length - len(row.tokens)) for row in batch])
-        mask = torch.tensor([[1] * len(row.tokens) + [0] * (length - len(row.tokens)) for row in batch])
         device = self.model.device
-        logits = self.model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
+        # No mask: padding stands on the right, where no token of a row looks.
+        logits = self.model(input_ids=ids.to(device), use_cache=False).logits
         targets = _padded_targets(batch, length, device)
         chosen = logits.flatten(0, 1)[targets.positions]
         chosen = chosen if chosen.dtype == torch.float64 else chosen.float()
@@ -160,10 +171,10 @@ def agrees(engine: TreeEngine) -> bool:
     length = 12 + (window if window <= 512 else 0)
     start = torch.randint(size, (length,), generator=generator).tolist()
     ends = [torch.randint(size, (n,), generator=generator).tolist() for n in (5, 9)]
-    rows = [Encoded(start + end, [False] + [True] * (len(start + end) - 1)) for end in ends]
+    rows = [Encoded(start + end, [False] * 6 + [True] * (len(start + end) - 6)) for end in ends]
     try:
         shared = _flat(engine.log_probabilities(rows))
-    except (TypeError, ValueError, RuntimeError, AttributeError):
+    except (TypeError, ValueError, LookupError, RuntimeError, AttributeError):
         return False
     plain = _flat(PlainEngine(engine.model, engine.max_tokens).log_probabilities(rows))
     tolerance = {torch.float64: 1e-5, torch.float32: 1e-3}.get(engine.model.dtype, 0.25)
