@@ -9,41 +9,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data.store import load_split
-from ..discovery import discover
+from ..data.store import load_schema, load_split
+from ..discovery import Registry, discover
 from ..method import Data
-from ..model.adapter import Description, build_method, read_schema, write_adapter
+from ..model.adapter import Description, build_method, write_adapter
 from ..training.context import FitContext
 from .candidate import open_base
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     registry, candidate = discover(), spec["candidate"]
-    rendered = Path(spec["needs"]["render"])
-    schema_json = json.loads((rendered / "schema.json").read_text())
-    schema = read_schema(schema_json, registry)
-    data = Data(
-        schema.task,
-        schema.instruction,
-        schema.labels,
-        train=load_split(rendered / "train"),
-        validation=load_split(rendered / "validation"),
-    )
-    base = open_base(spec)
+    description = _description(spec, registry)
     method = build_method(candidate["method"], candidate["settings"], registry)
+    data = _data(spec, registry)
+    base = open_base(spec)
     started = time.perf_counter()
     adapted = method.fit(base, data, FitContext(folder))
     seconds = time.perf_counter() - started
-    plugin = registry.plugin_of("methods", candidate["method"])
-    description = Description(
-        method=candidate["method"],
-        settings=candidate["settings"],
-        plugin=plugin.distribution,
-        plugin_version=plugin.version,
-        base=base.ref.name,
-        base_fingerprint=base.ref.fingerprint,
-        schema=schema_json,
-    )
     report = adapted.report
     return {
         "trainable_parameters": adapted.trainable_parameters,
@@ -52,3 +34,29 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "artifact_bytes": write_adapter(folder / "artifact", adapted, description),
         "report": asdict(report) if report else None,
     }
+
+
+def _description(spec: Mapping[str, Any], registry: Registry) -> Description:
+    candidate, base = spec["candidate"], spec["base"]
+    plugin = registry.plugin_of("method", candidate["method"])
+    return Description(
+        method=candidate["method"],
+        settings=candidate["settings"],
+        plugin=plugin.distribution,
+        plugin_version=plugin.version,
+        base=base["name"],
+        base_fingerprint=base["fingerprint"],
+        schema=json.loads((Path(spec["needs"]["render"]) / "schema.json").read_text()),
+    )
+
+
+def _data(spec: Mapping[str, Any], registry: Registry) -> Data:
+    rendered = Path(spec["needs"]["render"])
+    schema = load_schema(rendered, registry.task)
+    return Data(
+        schema.task,
+        schema.instruction,
+        schema.labels,
+        train=load_split(rendered / "train"),
+        validation=load_split(rendered / "validation"),
+    )
