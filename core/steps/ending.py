@@ -32,4 +32,9 @@ def ending(outcomes: Mapping[str, Outcome]) -> Ending:
         failure = outcomes[node_id].failure
         if outcomes[node_id].status == "failed" and failure:
             return Ending(failure.exit_code, failure.message)
-    return Ending(1, "no candidate could be evaluated: nothing to choose from") if broken else Ending(0)
+    if broken:
+        return Ending(1, f"{broken[0]} was not done")
+    compared = outcomes["compare"].result or {}
+    if not any(candidate["status"] == "ok" for candidate in compared["candidates"]):
+        return Ending(1, compared["choice"]["reason"])
+    return Ending(0)

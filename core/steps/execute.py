@@ -21,6 +21,7 @@ from .store import Place, Store, is_whole, remove
 Log = Callable[[str], None]
 Status = Literal["ok", "reused", "failed", "skipped"]
 SPEC, OUTCOME = "spec.json", "outcome.json"
+SKIPPED = "Skipped"
 
 # What these do lies outside the store, where it may have been changed since; each does it once itself.
 NEVER_REUSED = ("record", "register", "report")
@@ -57,6 +58,11 @@ def execute(
         return _run(node, _spec(node, folders, failed, place), place, children, log)
 
 
+def is_blocked(node: Node, outcomes: Mapping[str, Outcome]) -> bool:
+    """Whether the node will be skipped for sure."""
+    return not node.tolerant and not all(outcomes[needed].done for needed in node.needs)
+
+
 def read_outcome(folder: Path, status: Status = "ok") -> Outcome:
     """The outcome of the step that left `folder`, finished or failed."""
     figures = json.loads((folder / OUTCOME).read_text())
@@ -72,20 +78,20 @@ def read_failure(folder: Path) -> Failure:
 def _failure_of(node_id: str, folder: Path | None) -> Failure | None:
     """Why a needed node has nothing to give; None if it is finished."""
     if folder is None:
-        return Failure("Skipped", f"{node_id} was skipped")
+        return Failure(SKIPPED, f"{node_id} was skipped")
     return read_failure(folder) if (folder / ERROR).exists() else None
 
 
 def _can_run(node: Node, failed: Mapping[str, Failure]) -> bool:
-    """The report is always written; a comparison needs one candidate that has been evaluated."""
-    evaluated = [needed for needed in node.needs if needed.startswith("evaluate:") and needed not in failed]
-    return node.tolerant and (node.kind == "report" or bool(evaluated))
+    """The report is always written; a comparison needs one step that has at least been tried."""
+    tried = [needed for needed in node.needs if needed not in failed or failed[needed].type != SKIPPED]
+    return node.tolerant and (node.kind == "report" or bool(tried))
 
 
 def _skipped(failed: Mapping[str, Failure]) -> Failure:
     first, failure = next(iter(failed.items()))
-    why = failure.message if failure.type == "Skipped" else f"{first} failed"
-    return Failure("Skipped", f"skipped, since {why}", failure.exit_code)
+    why = failure.message if failure.type == SKIPPED else f"{first} failed"
+    return Failure(SKIPPED, f"skipped, since {why}", failure.exit_code)
 
 
 def _key(node: Node, failed: Mapping[str, Failure]) -> str:
@@ -117,12 +123,13 @@ def _failures_of_candidates(
 ) -> dict[str, dict[str, Any]]:
     """Status and error of each candidate that did not come through, by its id."""
     failures = {}
+    causes = [node for node, about in failed.items() if ":" not in node and about["status"] == "failed"]
     for candidate in candidates:
         own = [failed[node] for node in _nodes_of(candidate["id"]) if node in failed]
         if not own:
             continue
-        missing = [each for each in candidate["needs"] if f"fit:{each}" in failed]
-        error = f"skipped, since it needs {missing[0]}, which failed" if missing else own[0]["error"]
+        missing = causes or [each for each in candidate["needs"] if f"fit:{each}" in failed]
+        error = f"skipped, since {missing[0]} failed" if missing else own[0]["error"]
         failures[candidate["id"]] = {"status": own[0]["status"], "error": error}
     return failures
 

@@ -226,7 +226,8 @@ def _child(work: Work) -> None:
         result = _run(work)
         _write(folder / RESULT, result)
     except BaseException as error:
-        traceback.print_exc()
+        if not isinstance(error, StepladderError):  # those say all there is to know
+            traceback.print_exc()
         _write(folder / ERROR, _failure(error).to_json())
     finally:
         _write(folder / USAGE, {"peak_memory_bytes": peak_memory_bytes()})

@@ -5,8 +5,8 @@ from . import act
 
 def run(spec, folder):
     rows = [_row(candidate, spec) for candidate in spec["candidates"]]
-    first = next(row["id"] for row in rows if row["status"] == "ok")
-    choice = {"id": first, "reason": "it stands first"}
+    first = next((row["id"] for row in rows if row["status"] == "ok"), None)
+    choice = {"id": first, "reason": "it stands first" if first else "all candidates failed"}
     return {**act("compare", spec, folder), "candidates": rows, "choice": choice, "table": "| a table |"}
 
 

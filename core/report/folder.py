@@ -1,0 +1,61 @@
+"""The files of a run's folder that are not steps' own: its config, and where each value came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONFIG, RUN, RESULT, PAGE = "config.yaml", "run.json", "result.json", "report.md"
+
+
+def write_config(folder: Path, config: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """The whole config with its defaults, which `stepladder run` takes as it is.
+
+    Beside it `run`: name, fingerprint, run_dir, data_sha256 by split, and each setting's origin.
+    """
+    (folder / RUN).write_text(json.dumps(dict(run), indent=2) + "\n")
+    (folder / CONFIG).write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+
+def judged_on_the_same_rows(run: Mapping[str, Any]) -> int:
+    """How many other runs in the folder of runs have a result on the same test rows."""
+    others = [
+        path for path in Path(run["run_dir"]).parent.glob(f"*/{RUN}") if (path.parent / RESULT).exists()
+    ]
+    known = {}
+    for path in others:
+        other = json.loads(path.read_text())
+        known[other["fingerprint"]] = other["data_sha256"].get("test")
+    known.pop(run["fingerprint"], None)
+    return sum(digest == run["data_sha256"].get("test") for digest in known.values())
+
+
+def link(source: Path, target: Path) -> None:
+    """Put the file or folder `source` at `target` too, without a second copy on the disk where possible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link_file)
+    else:
+        _link_file(source, target)
+
+
+def replace(new: Path, old: Path) -> None:
+    """Put the folder `new` in the place of `old`, whether that is there or not."""
+    gone = old.with_name(f".{old.name}.{os.getpid()}.gone")
+    if old.exists():
+        old.rename(gone)
+    new.rename(old)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _link_file(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copy2(source, target)

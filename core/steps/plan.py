@@ -1,0 +1,124 @@
+"""The step that plans a run: the config is checked, the base found, every file hashed, the graph built.
+
+It runs in a child, since it imports every plugin. It leaves nothing but its result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config import Resolved, load_config
+from ..discovery import Registry, discover
+from ..model.locate import file_sha256, resolve_base
+from .candidate import say
+from .graph import Ingredients, as_json, build_graph
+
+CORE = Path(__file__).parents[1]
+# What is done after the choice, which no fingerprint is taken over.
+LATE_PARTS = ("report", "tracking")
+LIBRARIES = ("torch", "transformers")
+
+
+def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """`spec`: config (path), overrides (list of key=value), runs (folder), announce (whether to fire).
+
+    Returns graph, run (name, fingerprint, run_dir, data_sha256), config, origins and candidates.
+    Raises ConfigError and ModelError.
+    """
+    registry = discover()
+    resolved = load_config(Path(spec["config"]), spec["overrides"], registry)
+    ingredients = gather(resolved, registry)
+    graph = build_graph(ingredients)
+    name, fingerprint = resolved.config.name, graph.fingerprint
+    run = {
+        "name": name,
+        "fingerprint": fingerprint,
+        "run_dir": str(Path(spec["runs"]).absolute() / f"{name}-{fingerprint[:12]}"),
+    }
+    if spec["announce"]:
+        for fault in registry.fire("run_started", run=run):
+            say(fault)
+    about = {**run, "data_sha256": _data_hashes(ingredients), "origins": dict(resolved.origins)}
+    return {
+        "graph": graph.with_run(about).to_json(),
+        "run": about,
+        "config": ingredients.config,
+        "candidates": [as_json(candidate) for candidate in resolved.candidates],
+    }
+
+
+def gather(resolved: Resolved, registry: Registry) -> Ingredients:
+    """All that decides what the run leaves."""
+    config = resolved.config.model_dump(mode="json", by_alias=True)
+    named = [config["data"], config["retain"], [dict(each.settings) for each in resolved.candidates]]
+    return Ingredients(
+        config=config,
+        candidates=resolved.candidates,
+        base=resolve_base(config["base"], resolved.folder).to_json() if config["base"] else None,
+        files={path: content_sha256(Path(path)) for path in _paths(named)},
+        plugins=_plugins(registry, config),
+        versions={**{name: importlib.metadata.version(name) for name in LIBRARIES}, "stepladder": own_code()},
+    )
+
+
+def content_sha256(path: Path) -> str:
+    """Of a file, or of all files in a folder with their names."""
+    if path.is_file():
+        return file_sha256(path)
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    lines = [f"{each.relative_to(path).as_posix()}:{file_sha256(each)}" for each in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def own_code() -> str:
+    """sha256 of the parts of core that decide what a step leaves: an edit there makes steps again."""
+    files = [path for path in sorted(CORE.rglob("*.py")) if path.relative_to(CORE).parts[0] not in LATE_PARTS]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(CORE).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """Every text in a JSON value that is an absolute path at which something lies."""
+    if isinstance(value, str):
+        if value.startswith("/") and len(value) < 4096 and Path(value).exists():
+            yield value
+    elif isinstance(value, Mapping):
+        yield from _paths(list(value.values()))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _paths(each)
+
+
+def _plugins(registry: Registry, config: Mapping[str, Any]) -> dict[str, str]:
+    """`<kind>:<name>` → the plugin's version and file, for what this run may use."""
+    return {
+        f"{kind}:{name}": f"{plugin.distribution} {plugin.version} {plugin.sha256}"
+        for plugin in registry.plugins
+        if plugin.status == "ok"
+        for kind, name in plugin.gives
+        if _may_use(registry, config, kind, name)
+    }
+
+
+def _may_use(registry: Registry, config: Mapping[str, Any], kind: str, name: str) -> bool:
+    """Methods, decoders and scorers are told apart later, by candidate."""
+    if kind == "task":
+        return bool(name == config["task"])
+    if kind == "metric":
+        return name in (*registry.task(config["task"]).metrics, config["choose"]["metric"])
+    if kind == "source":
+        data = [Path(path) for path in _paths(config["data"])]
+        return name in {registry.source_for(path).name for path in data if path.is_file()}
+    return kind != "gate"
+
+
+def _data_hashes(ingredients: Ingredients) -> dict[str, str]:
+    data = ingredients.config["data"]
+    files = {split: data[split] for split in ("train", "validation", "test") if isinstance(data[split], str)}
+    return {split: ingredients.files[path] for split, path in files.items()}

@@ -1,0 +1,97 @@
+"""`stepladder run`: the whole ladder on one config, from the rows to the table and the registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ...core.steps.execute import Outcome
+    from ...core.training.children import Children
+    from ..planning import Planned, Request
+    from ..watch import Watcher
+
+Engine = Literal["prefect", "inline"]
+RUNS = Path("runs")
+
+
+def run(
+    config: Annotated[Path | None, typer.Argument(help="the run's YAML file")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value over the file")] = None,
+    engine: Annotated[Engine, typer.Option(help="who walks the graph")] = "prefect",
+    runs: Annotated[Path, typer.Option(help="folder of all runs; finished steps are found there")] = RUNS,
+    resume: Annotated[str | None, typer.Option(help="go on with this run: its folder or name")] = None,
+) -> None:
+    """Fit and judge every candidate, choose the lowest rung that is good enough, and register it."""
+    from rich.console import Console
+
+    from ...core.steps.ending import ending
+    from ...core.training.children import Children
+    from ..planning import open_run_folder, plan
+    from ..watch import ConsoleWatcher
+
+    console, children = Console(), Children()
+    request = _request(config, tuple(overrides or ()), runs, resume)
+    try:
+        planned = plan(request, children, console.out, announce=True)
+        open_run_folder(planned)
+        console.out(f"{planned.run_dir.name}: {len(planned.graph.nodes)} steps")
+        outcomes = _walk(engine, planned, children, ConsoleWatcher(console))
+    finally:
+        children.stop()
+    _show(console, planned, outcomes)
+    end = ending(outcomes)
+    if end.exit_code:
+        typer.echo(f"stepladder: {end.message}\n{_what_is_left(planned)}", err=True)
+        raise typer.Exit(end.exit_code)
+
+
+def _request(config: Path | None, overrides: tuple[str, ...], runs: Path, resume: str | None) -> Request:
+    """Raises InputError unless there is exactly one of a config and a run to resume."""
+    from ...core.errors import InputError
+    from ..planning import Request, resumed
+
+    if resume and config:
+        raise InputError(
+            "run: expected either CONFIG or --resume RUN, found both; a run has its config with it"
+        )
+    if resume:
+        return resumed(resume, runs, overrides)
+    if config is None:
+        raise InputError("run: expected CONFIG or --resume RUN; `stepladder run --help` shows both")
+    return Request(config, overrides, runs)
+
+
+def _walk(engine: Engine, planned: Planned, children: Children, watcher: Watcher) -> dict[str, Outcome]:
+    if engine == "inline":
+        from ..inline import walk
+
+        return walk(planned.graph, planned.store, children, watcher)
+    from ..prefect_home import quiet_prefect
+
+    quiet_prefect()
+    from ..ladder import walk as walk_with_prefect
+
+    return walk_with_prefect(planned.graph, planned.store, children, watcher, planned.run_dir.name)
+
+
+def _show(console: Console, planned: Planned, outcomes: dict[str, Outcome]) -> None:
+    """The table and the choice, from what the run left in its folder."""
+    import json
+
+    from ...core.report.console import show_run
+    from ...core.report.folder import RESULT
+
+    if outcomes["report"].done and outcomes["compare"].done:
+        result = json.loads((planned.run_dir / RESULT).read_text())
+        show_run(console, result, outcomes["compare"].result)
+
+
+def _what_is_left(planned: Planned) -> str:
+    quarantine = planned.run_dir / "quarantine.jsonl"
+    rows = f"Rows that were left out, with reasons: {quarantine}\n" if quarantine.exists() else ""
+    return f"{rows}Logs: {planned.run_dir / 'logs'}"

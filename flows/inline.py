@@ -1,0 +1,26 @@
+"""The engine without an orchestrator: one node after the other, in this process."""
+
+from __future__ import annotations
+
+from ..core.steps.execute import Outcome, execute, is_blocked
+from ..core.steps.graph import Graph
+from ..core.steps.store import Store
+from ..core.training.children import Children
+from .watch import Watcher
+
+
+def walk(graph: Graph, store: Store, children: Children, watcher: Watcher) -> dict[str, Outcome]:
+    """Do every node of the graph; the outcome of each by its id."""
+    outcomes: dict[str, Outcome] = {}
+    try:
+        for node in graph.nodes:
+            if not is_blocked(node, outcomes):
+                watcher.started(node)
+            folders = {needed: outcomes[needed].folder for needed in node.needs}
+            outcomes[node.id] = execute(
+                node, folders, store, children, lambda text, at=node: watcher.line(at, text)
+            )
+            watcher.ended(node, outcomes[node.id])
+    finally:
+        children.stop()
+    return outcomes

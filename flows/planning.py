@@ -1,0 +1,92 @@
+"""From a config file to a planned run: by a child, since plugins may import anything."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import InputError, StepError, did_you_mean
+from ..core.report.folder import CONFIG, write_config
+from ..core.steps.graph import Graph
+from ..core.steps.store import Store
+from ..core.training.children import Children, Failure
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for. `runs` is the folder of all runs."""
+
+    config: Path
+    overrides: tuple[str, ...] = ()
+    runs: Path = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A run that can start. `run` has name, fingerprint, run_dir, data_sha256 and origins."""
+
+    graph: Graph
+    run: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.run["run_dir"])
+
+    @property
+    def store(self) -> Store:
+        return Store(self.run_dir.parent / "steps")
+
+
+def plan(request: Request, children: Children, log: Log, *, announce: bool) -> Planned:
+    """Plan the run; with `announce` its plugins hear that it starts. Leaves nothing on disk.
+
+    Raises InputError where the config or what it names is wrong.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="stepladder-plan-"))
+    spec = {
+        "config": str(request.config.absolute()),
+        "overrides": list(request.overrides),
+        "runs": str(request.runs.absolute()),
+        "announce": announce,
+    }
+    try:
+        ended = children.run("plan", spec, folder, log)
+    finally:
+        shutil.rmtree(folder)
+    if ended.failure:
+        raise _error(ended.failure)
+    assert ended.result is not None, "a child has a result or a failure"
+    return Planned(Graph.from_json(ended.result["graph"]), ended.result["run"], ended.result["config"])
+
+
+def open_run_folder(planned: Planned) -> None:
+    """Make the run's folder with its config, from which `--resume` plans again."""
+    planned.run_dir.mkdir(parents=True, exist_ok=True)
+    if not (planned.run_dir / CONFIG).exists():
+        write_config(planned.run_dir, planned.config, planned.run)
+
+
+def resumed(run: str, runs: Path, overrides: tuple[str, ...] = ()) -> Request:
+    """The request that a run, named or given by its folder, was started with. Raises InputError."""
+    folder = next((each for each in (Path(run), runs / run) if (each / CONFIG).is_file()), None)
+    if folder is None:
+        known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
+        raise InputError(
+            f"--resume {run}: no such run in {runs}{did_you_mean(run, known)}; "
+            f"there are: {', '.join(known) or 'none'}"
+        )
+    return Request(folder / CONFIG, overrides, runs=folder.absolute().parent)
+
+
+def _error(failure: Failure) -> InputError | StepError:
+    """The child's error, as if it had been raised here."""
+    if failure.exit_code == InputError.exit_code:
+        return InputError(failure.message)
+    return StepError(failure.message)

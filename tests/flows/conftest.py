@@ -1,0 +1,22 @@
+"""A small run whose steps are fakes (`tests/core/steps/kinds/fakes`): real children, no models."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from stepladder.core.steps.store import Store
+from stepladder.core.training.children import Children
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core" / "steps" / "kinds"))
+
+
+@pytest.fixture
+def children():
+    children = Children(kinds="fakes", preload=())
+    yield children
+    children.stop()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs" / "steps")
