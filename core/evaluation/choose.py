@@ -1,13 +1,18 @@
-"""Which candidate is good enough: the lowest rung that the validation rows cannot tell from the best.
+"""Which candidate is good enough: the lowest rung that the validation rows show to be close to the best.
 
-In reach is a candidate that is worse than the best by no more than one standard error of their paired
-difference, and by no more than `margin`. The lowest rung in reach is taken; on one rung, the fewest
-trainable parameters, then the better figure. The one-standard-error rule is that of Breiman, Friedman,
-Olshen and Stone 1984, "Classification and Regression Trees", section 3.4.3, here on paired differences.
+In reach is a candidate whose shortfall from the best plus one standard error of their paired difference is
+within `margin`; the best itself always is. The lowest rung in reach is taken; on one rung, the fewest
+trainable parameters, then the better figure.
+
+This reads the one-standard-error rule (Breiman, Friedman, Olshen and Stone 1984, "Classification and
+Regression Trees", section 3.4.3) as a test of non-inferiority (Blackwelder 1982, "'Proving the null
+hypothesis' in clinical trials"): the burden of proof lies on the lower rung. Within one standard error of
+the best, as that rule has it, is the more easily reached the fewer rows there are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +26,7 @@ from .compare import Difference, paired
 from .intervals import Array
 
 ROUNDING = 1e-9
-"""0.93 - 0.90 is no more than 0.03, though not in binary; one row of many is exactly one standard error."""
+"""0.93 - 0.90 is no more than 0.03, though not in binary; the same rows may add up to another last bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def rank(metric: Metric, contenders: Sequence[Contender], margin: float) -> Rank
     shortfalls = [paired(metric, ranked[best].records, each.records) for each in ranked]
     chosen = first_in_reach(
         np.array([shortfall.value for shortfall in shortfalls]),
-        np.array([shortfall.standard_error for shortfall in shortfalls]),
+        np.array([_error_of(shortfall) for shortfall in shortfalls]),
         margin,
     )
     standings = [
@@ -116,15 +121,26 @@ def rank(metric: Metric, contenders: Sequence[Contender], margin: float) -> Rank
 
 def best_of(goodness: Array) -> NDArray[np.intp]:
     """Index of the best of [..., candidates]; of equals, the first."""
-    index: NDArray[np.intp] = goodness.argmax(axis=-1)
+    best = goodness.max(axis=-1, keepdims=True)
+    index: NDArray[np.intp] = (goodness >= best - ROUNDING).argmax(axis=-1)
     return index
 
 
 def first_in_reach(shortfall: Array, error: Array, margin: float) -> NDArray[np.intp]:
-    """Index of the first candidate in reach of the best.
+    """Index of the first candidate in reach of the best: shown to be near it, or level with it.
 
     `shortfall` and its standard `error` are [..., candidates] in the order in which they would be taken;
-    the best's own shortfall is 0, so one is always in reach.
+    the best's own shortfall is 0, so one is always in reach. Where the error alone is beyond the margin,
+    nobody else is: so few rows cannot show that a lower rung is good enough. To keep only half an error
+    within the margin, or to count one row behind as level, takes bad rungs more often; what was tried, and
+    how it fared, is in tests/core/evaluation/test_choose_simulation.py.
     """
-    index: NDArray[np.intp] = (shortfall <= np.minimum(error, margin) + ROUNDING).argmax(axis=-1)
+    shown = shortfall + error <= margin + ROUNDING
+    level = shortfall <= ROUNDING
+    index: NDArray[np.intp] = (shown | level).argmax(axis=-1)
     return index
+
+
+def _error_of(shortfall: Difference) -> float:
+    """One row has no spread, which shows nothing: its error is taken as boundless."""
+    return shortfall.standard_error if shortfall.rows > 1 else math.inf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .table import short
@@ -22,25 +22,23 @@ def no_rows(left_out: Mapping[str, str]) -> str:
 
 
 def why(metric: Metric, ranking: Ranking, margin: float, left_out: Mapping[str, str]) -> str:
-    """A sentence on the choice; where it applies, one on the rows that would settle it, one on who is out."""
+    """A sentence on the choice; where it applies, one on too few rows, and one on who is out."""
     lower = ranking.standings[: ranking.standings.index(ranking.chosen)]
     if ranking.chosen is not ranking.best:
-        difference = ranking.chosen.shortfall
-        told = _short_of_best(metric, ranking, margin) + _settled_by(difference, margin)
+        told = _near_the_best(metric, ranking, margin)
     elif lower:
-        nearest = min(lower, key=lambda each: each.shortfall.value)
-        told = _above(metric, ranking, nearest, margin) + _settled_by(nearest.shortfall, margin)
+        told = _above(metric, ranking, _nearest(lower), margin)
     else:
         told = _lowest_and_best(metric, ranking)
-    return told + _left_out(left_out)
+    return told + _too_few_rows(metric, lower, margin) + _left_out(left_out)
 
 
-def _short_of_best(metric: Metric, ranking: Ranking, margin: float) -> str:
+def _near_the_best(metric: Metric, ranking: Ranking, margin: float) -> str:
     chosen, best = ranking.chosen, ranking.best
     return (
-        f"{_named(chosen)} is the lowest on the ladder within one standard error and the margin of "
-        f"{_amount(margin, metric)} from the best, {_named(best)}: {metric.name} {short(chosen.value)} "
-        f"against {short(best.value)} on {_rows(chosen.shortfall)}, {_told(chosen.shortfall, metric)}."
+        f"{_named(chosen)} is the lowest on the ladder that is shown to be within {_amount(margin, metric)} "
+        f"of the best, {_named(best)}: {metric.name} {short(chosen.value)} against {short(best.value)} on "
+        f"{_rows(chosen.shortfall)}, {_told(chosen.shortfall, metric)}."
     )
 
 
@@ -48,8 +46,8 @@ def _above(metric: Metric, ranking: Ranking, nearest: Standing, margin: float) -
     best = ranking.best
     return (
         f"{_named(best)} is the best ({metric.name} {short(best.value)} on {_rows(best.shortfall)}), and "
-        f"none lower on the ladder is within one standard error and the margin of {_amount(margin, metric)}: "
-        f"the nearest, {_named(nearest)}, has {short(nearest.value)}, {_told(nearest.shortfall, metric)}."
+        f"none lower on the ladder is shown to be within {_amount(margin, metric)} of it: the nearest, "
+        f"{_named(nearest)}, has {short(nearest.value)}, {_told(nearest.shortfall, metric)}."
     )
 
 
@@ -61,15 +59,31 @@ def _lowest_and_best(metric: Metric, ranking: Ranking) -> str:
     return f"{_named(best)} is the lowest on the ladder, and none is better: {figure}."
 
 
-def _settled_by(difference: Difference, margin: float) -> str:
-    """Nothing where the interval is narrow enough, or lies wholly beyond the margin."""
-    settled = margin <= 0 or (difference.spread > 0 and difference.low > margin)
-    if settled or difference.rows_to_settle(margin) <= difference.rows:
+def _too_few_rows(metric: Metric, lower: Sequence[Standing], margin: float) -> str:
+    """On the nearest of those passed over that more rows might have shown to be good enough.
+
+    So many rows narrow the interval to the margin either way: then a candidate that is truly level with the
+    best is shown to be near it five times in six (1.96 errors are the margin; it may fall 0.96 short).
+    """
+    open_still = [each for each in lower if _is_open(each.shortfall, margin)]
+    if not open_still:
         return ""
+    nearest = _nearest(open_still)
+    shortfall = nearest.shortfall
     return (
-        f" This is not settled: about {difference.rows_to_settle(margin):,} validation rows instead of "
-        f"{difference.rows:,} would narrow the interval to the margin either way."
+        f" {_named(nearest)}, worse by {_amount(shortfall.value, metric)}, cannot be told from the best by "
+        f"{_counted(shortfall.rows)}; about {_counted(shortfall.rows_to_settle(margin))} would settle it."
     )
+
+
+def _is_open(difference: Difference, margin: float) -> bool:
+    """Whether it may be none at all, on fewer rows than would settle it. One row leaves anything open."""
+    may_be_none = difference.low <= 0 or difference.rows == 1
+    return may_be_none and margin > 0 and difference.rows < difference.rows_to_settle(margin)
+
+
+def _nearest(standings: Sequence[Standing]) -> Standing:
+    return min(standings, key=lambda each: each.shortfall.value)
 
 
 def _left_out(left_out: Mapping[str, str]) -> str:
@@ -83,17 +97,18 @@ def _named(standing: Standing) -> str:
 
 
 def _told(difference: Difference, metric: Metric) -> str:
-    """`worse by 0.012 (95 % interval -0.01 to 0.04, standard error 0.013)`, or that they are level."""
-    if difference.value == difference.standard_error == 0:
-        return "the same on every row"
+    """`worse by 0.012 (95 % interval -0.01 to 0.04, standard error 0.013)`."""
     low, high = _amount(difference.low, metric), _amount(difference.high, metric)
-    error = _amount(difference.standard_error, metric)
-    level = "level with it" if difference.value == 0 else f"worse by {_amount(difference.value, metric)}"
-    return f"{level} (95 % interval {low} to {high}, standard error {error})"
+    worse, error = _amount(difference.value, metric), _amount(difference.standard_error, metric)
+    return f"worse by {worse} (95 % interval {low} to {high}, standard error {error})"
 
 
 def _rows(difference: Difference) -> str:
-    return f"{difference.rows:,} validation row" + ("" if difference.rows == 1 else "s")
+    return _counted(difference.rows, "validation row")
+
+
+def _counted(rows: int, noun: str = "row") -> str:
+    return f"{rows:,} {noun}" + ("" if rows == 1 else "s")
 
 
 def _amount(figure: float, metric: Metric) -> str:
