@@ -76,6 +76,7 @@ def train(
     tokens, best, started = 0, Best(), time.perf_counter()
     with checkpointing(base.model, settings.gradient_checkpointing):
         for step, batch in enumerate(plan.batches, start=1):
+            rate = schedule.get_last_lr()[0]
             loss, count = train_step(base, trainable, [rows[index] for index in batch], settings, optimizer)
             schedule.step()
             losses.append(loss)
@@ -85,7 +86,7 @@ def train(
                 step=step,
                 steps=len(plan.batches),
                 loss=loss,
-                learning_rate=schedule.get_last_lr()[0],
+                learning_rate=rate,
                 tokens_per_second=tokens / seconds,
                 seconds_left=seconds / step * (len(plan.batches) - step),
             )
