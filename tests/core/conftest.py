@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ Install = Callable[..., Path]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """`install("markov", source)` makes the plugin `markov` of distribution `markov` 0.2 discoverable."""
 
     def install_plugin(
@@ -29,10 +29,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         path = site / f"{module}.py"
         path.write_text(source)
         monkeypatch.syspath_prepend(site)
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        modules.add(module)
         return path
 
-    return install_plugin
+    modules: set[str] = set()
+    yield install_plugin
+    for module in modules:
+        sys.modules.pop(module, None)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     """Write a distribution by hand, and put it on the path."""
 
     def install_plugin(name: str, source: str) -> None:
@@ -110,8 +110,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
         (info / "entry_points.txt").write_text(f"[stepladder.plugins]\n{name} = {name}_module\n")
         (tmp_path / f"{name}_module.py").write_text(source)
         monkeypatch.syspath_prepend(tmp_path)
+        modules.add(f"{name}_module")
 
-    return install_plugin
+    modules: set[str] = set()
+    yield install_plugin
+    for module in modules:
+        sys.modules.pop(module, None)
 
 
 def answer_apart(*arguments: str) -> tuple[float, set[str]]:
