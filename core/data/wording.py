@@ -90,9 +90,10 @@ class Wording:
 def content_free(example: Example) -> Example:
     """The same question about nothing: what an answer is worth before the input is read.
 
+    It keeps the id, and so the demonstrations that are drawn by it.
     Contextual calibration, Zhao et al. 2021 (arXiv:2102.09690), §5.
     """
-    return replace(example, id=f"content-free {example.id}", input="N/A")
+    return replace(example, input="N/A")
 
 
 def _until_stop(encoded: Encoded, stop_ids: frozenset[int]) -> Encoded:

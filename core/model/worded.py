@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from ..data.wording import Wording, content_free
@@ -197,24 +198,23 @@ def merge_probes(base: Base) -> list[list[int]]:
 
 
 def _attach_saved(weights: Path, base: Base, method: Method) -> Trainable:
-    import torch
-
     attach: Callable[[Any], Trainable] = method.attach  # type: ignore[attr-defined]
     trainable = attach(base.model)
     saved = load_file(weights)
-    if saved.keys() != trainable.parameters.keys():
-        raise ModelError(_mismatch(weights, saved, trainable.parameters))
+    found, expected = _shapes(saved), _shapes(trainable.parameters)
+    if found != expected:
+        raise ModelError(
+            f"{weights}: its tensors do not fit this base: {len(expected)} expected, {len(found)} found, "
+            f"{len(expected.items() & found.items())} of the same name and shape: fitted on another base?"
+        )
     with torch.no_grad():
         for name, parameter in trainable.parameters.items():
             parameter.copy_(saved[name])
     return trainable
 
 
-def _mismatch(weights: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    return (
-        f"{weights}: its tensors do not fit this base: {len(expected)} expected, {len(found)} found, "
-        f"{len(expected.keys() & found.keys())} in both. Was it fitted on another base?"
-    )
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _best(options: Sequence[OptionScore], rule: Rule) -> str:
