@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from ..discovery import Registry
 from ..errors import ModelError
 from ..method import Adapted, DataSchema, Decoder, Method
@@ -38,7 +40,10 @@ class Description:
 
     @classmethod
     def read(cls, folder: Path) -> Description:
-        return cls(**json.loads((folder / DESCRIPTION).read_text()))
+        try:
+            return cls(**json.loads((folder / DESCRIPTION).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"{folder}: {DESCRIPTION} does not describe a candidate: {error}") from error
 
 
 def write_adapter(folder: Path, adapted: Adapted, description: Description) -> int:
@@ -56,16 +61,14 @@ def write_adapter(folder: Path, adapted: Adapted, description: Description) -> i
 
 def verify_adapter(folder: Path) -> Description:
     """Check every file against the manifest. Raises ModelError for what is not as it was written."""
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise ModelError(f"{folder}: no {MANIFEST}: expected the artifact folder of a candidate")
-    expected: dict[str, str] = json.loads(manifest.read_text())
+    expected = _read_manifest(folder)
     found = {file.name for file in folder.iterdir()} - {MANIFEST}
-    for name in sorted(found - expected.keys()):
-        raise ModelError(
-            f"{folder}: {name} was not written by the fit. Only the listed .safetensors and .json files are "
-            "ever read; remove it or run the fit again"
-        )
+    for name in sorted(found):
+        if name not in expected or not name.endswith(ALLOWED):
+            raise ModelError(
+                f"{folder}: {name} was not written by the fit. Only the listed .safetensors and .json files "
+                "are ever read; remove it or run the fit again"
+            )
     for name, digest in expected.items():
         if name not in found or _sha256(folder / name) != digest:
             raise ModelError(
@@ -84,14 +87,18 @@ def read_adapter(folder: Path, base: Base, registry: Registry) -> Adapted:
             f"given is {base.ref.name} ({base.ref.fingerprint[:12]})"
         )
     method = build_method(description.method, description.settings, registry)
-    return type(method).adapted.load(folder, base, read_schema(description.schema, registry), method)
+    schema = read_schema(description.schema, registry)
+    try:
+        return type(method).adapted.load(folder, base, schema, method)
+    except SafetensorError as error:
+        raise ModelError(f"{folder}: a file is no safetensors ({error}): run the fit again") from error
 
 
 def build_method(name: str, settings: Mapping[str, Any], registry: Registry) -> Method:
     """A method with its settings, and with the decoder that these name."""
     kind = registry.method(name)
     method = kind(kind.Settings(**settings))
-    method.decoder = build_decoder(settings.get("decoder"), registry)
+    method.decoder = build_decoder(getattr(method.settings, "decoder", None), registry)
     return method
 
 
@@ -107,6 +114,16 @@ def build_decoder(choice: str | Mapping[str, Mapping[str, Any]] | None, registry
 def read_schema(schema: Mapping[str, Any], registry: Registry) -> DataSchema:
     """A schema from its JSON form."""
     return DataSchema(registry.task(schema["task"])(), schema["instruction"], tuple(schema["labels"]))
+
+
+def _read_manifest(folder: Path) -> dict[str, str]:
+    try:
+        hashes = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        hashes = None
+    if not isinstance(hashes, dict) or not all(isinstance(digest, str) for digest in hashes.values()):
+        raise ModelError(f"{folder}: no {MANIFEST}: expected the artifact folder of a candidate")
+    return hashes
 
 
 def _sha256(path: Path) -> str:
