@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from stepladder.core.discovery import Registry
     from stepladder.core.method import Data
     from stepladder.core.model.base import Base
     from stepladder.core.types import Encoded, Example
@@ -157,3 +158,11 @@ def toy_examples() -> list[Example]:
         colour, label = ("red", "red") if (place * 7) % 4 == 1 else ("blue", "blue sky sea")
         examples.append(Example(f"toy-{place}", f"{thing} {verb}{shade} {colour}", label))
     return [examples[(place * 37) % 64] for place in range(64)]
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """All plugins there are."""
+    from stepladder.core.discovery import discover
+
+    return discover()
