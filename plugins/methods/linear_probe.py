@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from ...core.types import Example, Prediction
 
 POOLINGS = ("mean", "last")
 FIRST_C = 0.1
+NEVER = -1e4  # the score of a label without rows: no chance, and yet a number that JSON can hold
 Array = NDArray[np.float32]
 
 
@@ -61,18 +62,25 @@ class Head:
 def fit_head(features: Array, labels: NDArray[np.int64], count: int, c: float) -> Head:
     """features [n, H]; labels [n] in 0..count-1. A label without a row gets no weight and no chance."""
     mean, scale = features.mean(0), features.std(0) + 1e-6
+    present = np.unique(labels)
+    weight = np.zeros((count, features.shape[1]), dtype=np.float32)
+    bias = np.full(count, NEVER, dtype=np.float32)
+    bias[present] = 0.0
+    if len(present) > 1:
+        weight[present], bias[present] = _regress((features - mean) / scale, labels, c)
+    return Head(weight, bias, mean, scale)
+
+
+def _regress(features: Array, labels: NDArray[np.int64], c: float) -> tuple[Array, Array]:
+    """Weights and biases of the labels that have rows, in order."""
     model = LogisticRegression(C=c, max_iter=300, tol=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit((features - mean) / scale, labels)
-    weight = np.zeros((count, features.shape[1]), dtype=np.float32)
-    bias = np.full(count, -np.inf, dtype=np.float32)
-    two_sided = len(model.classes_) == 2  # scikit-learn then keeps one row, of the second label
-    weight[model.classes_] = np.vstack([-model.coef_, model.coef_]) / 2 if two_sided else model.coef_
-    bias[model.classes_] = (
-        np.hstack([-model.intercept_, model.intercept_]) / 2 if two_sided else model.intercept_
-    )
-    return Head(weight, bias, mean, scale)
+        model.fit(features, labels)
+    if len(model.classes_) > 2:
+        return model.coef_, model.intercept_
+    # Of two labels scikit-learn keeps one row, which says how far the second is ahead.
+    return np.vstack([-model.coef_, model.coef_]) / 2, np.hstack([-model.intercept_, model.intercept_]) / 2
 
 
 def cross_validate(features: Array, labels: NDArray[np.int64], c: float, folds: int, seed: int) -> float:
@@ -90,8 +98,8 @@ def cross_validate(features: Array, labels: NDArray[np.int64], c: float, folds: 
 
 
 def spread_layers(layers: int, count: int) -> list[int]:
-    """`count` layers from the first to the last of `layers`, evenly."""
-    return sorted({round(layer) for layer in np.linspace(1, layers, min(count, layers))})
+    """`count` layers from the last to the first of `layers`, evenly; one is the last."""
+    return sorted({round(layer) for layer in np.linspace(layers, 1, min(count, layers))})
 
 
 def read_features(base: Base, texts: Sequence[str], layers: Sequence[int]) -> Array:
@@ -151,7 +159,9 @@ class LinearProbe(Method):
     class Settings(Settings):
         layers: int = Field(8, ge=1, description="how many layers are tried, evenly spread")
         folds: int = Field(4, ge=2, description="folds of the cross-validation")
-        c: list[float] = Field([0.01, 0.1, 1.0], description="inverse strengths of L2 regularisation to try")
+        c: list[Annotated[float, Field(gt=0)]] = Field(
+            [0.01, 0.1, 1.0], min_length=1, description="inverse strengths of L2 regularisation to try"
+        )
         seed: int = 0
 
     settings: Settings
