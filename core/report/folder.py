@@ -36,15 +36,6 @@ def judged_on_the_same_rows(run: Mapping[str, Any]) -> int:
     return sum(digest == run["data_sha256"].get("test") for digest in known.values())
 
 
-def link(source: Path, target: Path) -> None:
-    """Put the file or folder `source` at `target` too, without a second copy on the disk where possible."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link_file)
-    else:
-        _link_file(source, target)
-
-
 def replace(new: Path, old: Path) -> None:
     """Put the folder `new` in the place of `old`, whether that is there or not."""
     gone = old.with_name(f".{old.name}.{os.getpid()}.gone")
@@ -52,10 +43,3 @@ def replace(new: Path, old: Path) -> None:
         old.rename(gone)
     new.rename(old)
     shutil.rmtree(gone, ignore_errors=True)
-
-
-def _link_file(source: str | Path, target: str | Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or a file system without links
-        shutil.copy2(source, target)

@@ -61,7 +61,8 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield f"Nothing was chosen. {choice['reason']}"
     if registered:
-        yield f"Registered as `models:/{registered['name']}@{registered['alias']}`, version {registered['version']}."
+        where = f"models:/{registered['name']}@{registered['alias']}"
+        yield f"Registered as `{where}`, version {registered['version']}."
     yield f"Fingerprint `{result['fingerprint']}`."
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .execute import Outcome
+from .execute import Outcome, of_the_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,6 @@ class Ending:
     @property
     def status(self) -> str:
         return "failed" if self.exit_code else "ok"
-
-
-def of_the_run(node_ids: Iterable[str]) -> list[str]:
-    """Those steps that belong to no single candidate, and without which the run has failed."""
-    return [node_id for node_id in node_ids if ":" not in node_id]
 
 
 def ending(outcomes: Mapping[str, Outcome]) -> Ending:

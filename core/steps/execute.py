@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError
-from ..training.children import ERROR, RESULT, Children, Ended, Failure
+from ..training.children import ERROR, Children, Ended, Failure
 from .graph import Node
-from .store import Place, Store, is_whole, remove
+from .store import Place, Store, is_whole, read_result, remove
 
 Log = Callable[[str], None]
 Status = Literal["ok", "reused", "failed", "skipped"]
@@ -58,6 +58,11 @@ def execute(
         return _run(node, _spec(node, folders, failed, place), place, children, log)
 
 
+def of_the_run(node_ids: Iterable[str]) -> list[str]:
+    """Those nodes that belong to no single candidate."""
+    return [node_id for node_id in node_ids if ":" not in node_id]
+
+
 def is_blocked(node: Node, outcomes: Mapping[str, Outcome]) -> bool:
     """Whether the node will be skipped for sure."""
     return not node.tolerant and not all(outcomes[needed].done for needed in node.needs)
@@ -68,7 +73,7 @@ def read_outcome(folder: Path, status: Status = "ok") -> Outcome:
     figures = json.loads((folder / OUTCOME).read_text())
     if (folder / ERROR).exists():
         return Outcome("failed", folder, failure=read_failure(folder), **figures)
-    return Outcome(status, folder, json.loads((folder / RESULT).read_text()), **figures)
+    return Outcome(status, folder, read_result(folder), **figures)
 
 
 def read_failure(folder: Path) -> Failure:
@@ -83,9 +88,11 @@ def _failure_of(node_id: str, folder: Path | None) -> Failure | None:
 
 
 def _can_run(node: Node, failed: Mapping[str, Failure]) -> bool:
-    """The report is always written; a comparison needs one step that has at least been tried."""
+    """The report is always written; others can do without candidates, if one has at least been tried."""
+    if not node.tolerant or node.kind == "report":
+        return node.tolerant
     tried = [needed for needed in node.needs if needed not in failed or failed[needed].type != SKIPPED]
-    return node.tolerant and (node.kind == "report" or bool(tried))
+    return bool(tried) and not of_the_run(failed)
 
 
 def _skipped(failed: Mapping[str, Failure]) -> Failure:
@@ -123,7 +130,7 @@ def _failures_of_candidates(
 ) -> dict[str, dict[str, Any]]:
     """Status and error of each candidate that did not come through, by its id."""
     failures = {}
-    causes = [node for node, about in failed.items() if ":" not in node and about["status"] == "failed"]
+    causes = [node for node in of_the_run(failed) if failed[node]["status"] == "failed"]
     for candidate in candidates:
         own = [failed[node] for node in _nodes_of(candidate["id"]) if node in failed]
         if not own:

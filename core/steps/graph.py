@@ -21,7 +21,7 @@ from ..types import CandidateSpec
 AFTER_THE_CHOICE = ("record", "register", "report")
 
 # Run although some of what they need has failed.
-TOLERANT = ("compare", "report")
+TOLERANT = ("compare", "record", "report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +125,21 @@ class _Builder:
         fit, merge = f"fit:{candidate.id}", f"merge:{candidate.id}"
         needed = tuple(f"fit:{each}" for each in candidate.needs)
         self._add(fit, ("render", *needed), self._fit(candidate), about)
-        self._add(merge, (fit,), {}, about)
+        self._add(merge, (fit, *needed), {}, about)
         retention = ("retention",) if "retention" in self.nodes else ()
         decides = {**self._parts("retain"), "decoding": self._mentioned(candidate, "decoder", "scorer")}
-        self._add(f"evaluate:{candidate.id}", (merge, "render", *retention), decides, about)
+        before = (fit, merge, *needed, "render", *retention)
+        self._add(f"evaluate:{candidate.id}", before, decides, about)
 
     def end(self) -> None:
         about = {"candidates": [as_json(candidate) for candidate in self.given.candidates]}
         judged = tuple(node.id for node in self.nodes.values() if ":" in node.id)
         decides = {**self._parts("choose", "task"), "plugins": self._plugins("metric")}
         self._add("compare", judged, decides, about)
-        self._add("record", ("compare",), {}, about)
+        fits = tuple(each for each in judged if each.startswith("fit:"))
+        self._add("record", ("compare", *fits), {}, about)
         if self.given.config.get("register"):
-            self._add("register", ("record",), {}, about)
+            self._add("register", ("compare", "record"), {}, about)
         self._add("report", tuple(self.nodes), {}, about)
 
     def _add(

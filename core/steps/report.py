@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..discovery import discover
-from ..report.folder import PAGE, RESULT, judged_on_the_same_rows, link, replace, write_config
+from ..files import link
+from ..report.folder import PAGE, RESULT, judged_on_the_same_rows, replace, write_config
 from ..report.page import Page, write_page
 from .candidate import say
-from .ending import of_the_run
+from .execute import of_the_run
 
 ENTRY = (
     *("id", "method", "rung", "settings", "status", "error", "metrics", "validation_metrics"),

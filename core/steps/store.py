@@ -8,7 +8,6 @@ again. `….failed` keeps the log of the last failure, `….scratch` what a kill
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ..files import file_lock
+from ..training.children import RESULT
 
 MANIFEST = "manifest.json"
 
@@ -75,14 +78,7 @@ class Store:
     @contextlib.contextmanager
     def locked(self, place: Place, waiting: Callable[[], None]) -> Iterator[None]:
         """Hold the step for this caller alone; `waiting` is called when another one has it."""
-        locks = self.folder / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with (locks / place.final.name).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with file_lock(self.folder / ".locks" / place.final.name, waiting):
             yield
 
 
@@ -96,6 +92,12 @@ def is_whole(folder: Path) -> bool:
     if found.keys() != expected.keys():
         return False
     return all(sha256(path) == expected[name] for name, path in found.items())
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """What the step that finished in `folder` returned."""
+    result: dict[str, Any] = json.loads((folder / RESULT).read_text())
+    return result
 
 
 def write_manifest(folder: Path) -> None:

@@ -57,7 +57,8 @@ from stepladder.core.training.children import Children
 from stepladder.flows.inline import walk
 from stepladder.flows.watch import Silence
 outcomes = walk(graph(), Store(Path(sys.argv[2])), Children(kinds="fakes", preload=()), Silence())
-print({outcome.status for outcome in outcomes.values()}, [m for m in ("torch", "mlflow", "prefect") if m in sys.modules])
+heavy = [name for name in ("torch", "mlflow", "prefect") if name in sys.modules]
+print({outcome.status for outcome in outcomes.values()}, heavy)
 """
 
 

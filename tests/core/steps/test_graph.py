@@ -22,10 +22,12 @@ def test_the_edges_of_two_candidates():
         ("render", "fit:zero"),
         ("fit:zero", "merge:zero"),
         ("merge:zero", "evaluate:zero"),
+        ("fit:zero", "evaluate:zero"),
         ("render", "evaluate:zero"),
         ("render", "fit:lora"),
         ("fit:lora", "merge:lora"),
         ("merge:lora", "evaluate:lora"),
+        ("fit:lora", "evaluate:lora"),
         ("render", "evaluate:lora"),
         *(
             (f"{kind}:{name}", "compare")
@@ -33,6 +35,8 @@ def test_the_edges_of_two_candidates():
             for name in ("zero", "lora")
         ),
         ("compare", "record"),
+        ("fit:zero", "record"),
+        ("fit:lora", "record"),
         *((node.id, "report") for node in graph().nodes if node.id != "report"),
     }
 
@@ -43,6 +47,7 @@ def test_retention_and_registration_only_where_they_are_asked_for():
         ("render", "retention"),
         ("retention", "evaluate:zero"),
         ("retention", "evaluate:lora"),
+        ("compare", "register"),
         ("record", "register"),
         ("retention", "report"),
         ("register", "report"),
@@ -57,7 +62,7 @@ def test_a_candidate_stands_after_those_it_builds_on():
 
 
 def test_a_circle_is_refused():
-    with pytest.raises(ConfigError, match="need each other in a circle: (a → b → a|b → a → b)"):
+    with pytest.raises(ConfigError, match="candidates need each other in a circle"):
         graph(candidate("a", needs=("b",)), candidate("b", needs=("a",)))
 
 

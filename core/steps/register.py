@@ -1,0 +1,44 @@
+"""The step that makes the chosen candidate a model version, and tells the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..discovery import discover
+from ..tracking.register import Chosen, Registered, register
+from .candidate import say
+from .store import read_result
+
+
+def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns {"registered": {"name", "version", "alias"}}, None if nobody was chosen."""
+    compared = read_result(Path(spec["needs"]["compare"]))
+    recorded = read_result(Path(spec["needs"]["record"]))
+    chosen_id = compared["choice"]["id"]
+    if chosen_id is None:
+        return {"registered": None}
+    entry = next(each for each in compared["candidates"] if each["id"] == chosen_id)
+    registered = register(
+        Chosen(
+            name=spec["config"]["register"],
+            entry=entry,
+            artifact=Path(entry["artifact"]),
+            base=spec["base"],
+            run={key: spec["run"][key] for key in ("name", "fingerprint", "run_dir")},
+            run_id=recorded["candidates"][chosen_id],
+        )
+    )
+    return {"registered": _announced(spec, registered)}
+
+
+def _announced(spec: Mapping[str, Any], registered: Registered) -> dict[str, Any]:
+    """The version as result.json has it; plugins hear of it once, when it is made."""
+    told = {key: value for key, value in asdict(registered).items() if key != "created"}
+    if registered.created:
+        run = {key: spec["run"][key] for key in ("name", "fingerprint", "run_dir")}
+        for fault in discover().fire("registered", run=run, registered=told):
+            say(fault)
+    return told

@@ -1,0 +1,48 @@
+"""The connection to MLflow: one place decides the store, and makes its tables once.
+
+The store is MLFLOW_TRACKING_URI, else one SQLite file under STEPLADDER_HOME (`bootstrap` says so). Processes
+that meet a new SQLite file at once break each other's making of the tables, so that is done under a lock.
+"""
+
+from __future__ import annotations
+
+import os
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
+
+from ..environment import bootstrap, home
+from ..files import file_lock
+
+REMOTE = ("http:", "https:", "databricks")
+
+
+def connect() -> MlflowClient:
+    """A client of the store that is set, with its tables made."""
+    bootstrap()
+    home().mkdir(parents=True, exist_ok=True)
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    mlflow.set_tracking_uri(uri)
+    with file_lock(home() / "locks" / "mlflow"):
+        client = MlflowClient()
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment of that name, made or brought back from the bin if need be."""
+    with file_lock(home() / "locks" / "mlflow"):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            return str(client.create_experiment(name, artifact_location=_artifact_location(name)))
+        if found.lifecycle_stage == LifecycleStage.DELETED:
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+def _artifact_location(name: str) -> str | None:
+    """An absolute folder; a server decides for itself."""
+    if mlflow.get_tracking_uri().startswith(REMOTE):
+        return None
+    return (home() / "mlartifacts" / name).as_uri()

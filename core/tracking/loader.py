@@ -1,0 +1,19 @@
+"""The code inside every registered model: it loads what lies beside it. Its hash is a tag of the version."""
+
+from pathlib import Path
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Candidate(PythonModel):  # type: ignore[misc]  (mlflow gives no types)
+    def load_context(self, context):  # type: ignore[no-untyped-def]  (mlflow reads hints as a schema)
+        from stepladder.core.model.served import load_served
+
+        self.served = load_served(Path(context.artifacts["served"]))
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        return [answer["predicted"] for answer in self.served.predict(model_input["input"].tolist())]
+
+
+set_model(Candidate())

@@ -1,0 +1,270 @@
+"""The command `run` in a process of its own: real steps on a tiny base, real MLflow, both engines."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFIG = """
+name: colours
+base: {base}
+task: classify
+data:
+  train: train.jsonl
+  test: test.jsonl
+  columns: {{input: text, label: colour}}
+  instruction: which colour is the car ?
+methods:
+  - zero_shot
+  - lora: {{rank: 2, epochs: 1}}
+register: colours
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, base_folder):
+    """A folder with a config, its rows, and everything that Stepladder keeps."""
+    folder = tmp_path_factory.mktemp("project")
+    things = [
+        f"{owner} {thing}" for owner in ("my", "your", "the") for thing in ("car", "house", "door", "paint")
+    ]
+    rows = [
+        {"text": f"{thing} {verb} {shade} {colour}", "colour": colour}
+        for thing in things
+        for verb in ("is", "was")
+        for shade in ("very", "quite")
+        for colour in ("red", "blue")
+    ]
+    for name, part in (("train", rows[:72]), ("test", rows[72:])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    good = (folder / "train.jsonl").read_text().splitlines()[:20]
+    (folder / "bad.jsonl").write_text("\n".join(good + ["{broken"] * 20) + "\n")
+    (folder / "colours.yaml").write_text(CONFIG.format(base=base_folder))
+    return folder
+
+
+# Runs commands one after the other as the console script does, with one fork server for them all.
+SCRIPT = """
+import contextlib, io, json, sys
+from stepladder.flows.cli import main
+for name, arguments in json.load(sys.stdin).items():
+    sys.argv = ["stepladder", *arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    heavy = [library for library in ("torch", "mlflow", "prefect") if library in sys.modules]
+    print(json.dumps({"name": name, "code": code, "out": out.getvalue(), "err": err.getvalue(), "heavy": heavy}))
+"""
+TWO = "methods=[zero_shot, {lora: {rank: 3, epochs: 1}}]"
+BROKEN = "methods=[zero_shot, {lora: {rank: 2, target: [no_such_module]}}]"
+INLINE = {
+    "first": ["run", "colours.yaml", "--engine", "inline"],
+    "plan": ["plan", "colours.yaml", "--set", TWO],
+    "fault": ["run", "colours.yaml", "--runs", "fault", "--set", "methods=[zero_shoot]"],
+    "bad_rows": [
+        "run",
+        "colours.yaml",
+        "--engine",
+        "inline",
+        "--runs",
+        "bad",
+        "--set",
+        "data.train=bad.jsonl",
+    ],
+    "broken": ["run", "colours.yaml", "--engine", "inline", "--set", BROKEN, "--set", "register=null"],
+    "nothing": ["run"],
+}
+
+
+def stepladder(folder, commands):
+    """How each command ended: code, out, err, and the heavy libraries that its process held then."""
+    environment = {
+        **os.environ,
+        "STEPLADDER_HOME": str(folder / "home"),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+    }
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=folder,
+        env=environment,
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ended = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(ended) == len(commands), done.stderr
+    return {each["name"]: each for each in ended}
+
+
+@pytest.fixture(scope="module")
+def inline(project):
+    return stepladder(project, INLINE)
+
+
+@pytest.fixture(scope="module")
+def run_dir(inline, project):
+    assert inline["first"]["code"] == 0, inline["first"]
+    folders = (path.parent for path in (project / "runs").glob("colours-*/result.json"))
+    return next(
+        folder for folder in folders if json.loads((folder / "result.json").read_text())["registered"]
+    )
+
+
+@pytest.fixture(scope="module")
+def result(run_dir):
+    return json.loads((run_dir / "result.json").read_text())
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_parent_of_a_run_holds_no_heavy_library(inline):
+    assert {name: ended["heavy"] for name, ended in inline.items()} == dict.fromkeys(INLINE, [])
+
+
+def test_progress_table_choice_and_version_are_printed(inline, result):
+    said = inline["first"]["out"]
+    assert "✓ fit lora" in said
+    assert "fit lora | step 1/" in said
+    assert said.index("✓ report") < said.index("accuracy (test)") < said.index("Chosen: zero_shot")
+    assert result["choice"]["reason"] in said
+    assert "Registered: models:/colours@challenger, version 1" in said
+    assert f"Run folder: {result['run_dir']}" in said
+    assert "Next: stepladder promote colours --version 1" in said
+
+
+def test_the_result_has_the_fields_that_scripts_rely_on(result, run_dir):
+    assert list(result) == [
+        "name",
+        "fingerprint",
+        "status",
+        "run_dir",
+        "data",
+        "candidates",
+        "choice",
+        "registered",
+    ]
+    assert (result["name"], result["status"], result["run_dir"]) == ("colours", "ok", str(run_dir))
+    assert run_dir.name == f"colours-{result['fingerprint'][:12]}"
+    for counts in result["data"].values():
+        parts = ("kept", "quarantined", "duplicates", "leaked", "held_out", "over_limit")
+        assert counts["read"] == sum(counts[part] for part in parts)
+    for candidate in result["candidates"]:
+        assert list(candidate) == [
+            *("id", "method", "rung", "settings", "status", "error", "metrics", "validation_metrics"),
+            *("retention", "cost", "artifact", "predictions"),
+        ]
+        assert set(candidate["metrics"]["accuracy"]) == {"value", "low", "high"}
+        assert list(candidate["cost"]) == [
+            *("trainable_parameters", "fit_seconds", "train_seconds", "trained_tokens"),
+            *("peak_memory_bytes", "artifact_bytes", "evaluate_seconds"),
+        ]
+        assert candidate["cost"]["fit_seconds"] > candidate["cost"]["train_seconds"]
+        assert candidate["cost"]["peak_memory_bytes"] > 100_000_000
+    assert list(result["choice"]) == ["id", "reason"]
+    assert result["registered"] == {"name": "colours", "version": "1", "alias": "challenger"}
+
+
+def test_the_files_of_each_candidate_lie_in_the_run_folder(result, run_dir):
+    lora = run_dir / "candidates" / "lora"
+    entry = next(each for each in result["candidates"] if each["id"] == "lora")
+    assert (entry["artifact"], entry["predictions"]) == (
+        str(lora / "artifact"),
+        str(lora / "predictions.jsonl"),
+    )
+    assert json.loads((lora / "artifact" / "adapter.json").read_text())["method"] == "lora"
+    rows = lines(lora / "predictions.jsonl")
+    assert len(rows) == result["data"]["test"]["kept"]
+    assert sum(row["score"] for row in rows) / len(rows) == pytest.approx(
+        entry["metrics"]["accuracy"]["value"]
+    )
+    assert [line["step"] for line in lines(lora / "progress.jsonl")][:2] == [1, 2]
+    assert "step 1/" in (run_dir / "logs" / "fit-lora.txt").read_text()
+    assert (run_dir / "quarantine.jsonl").exists()
+    kept = run_dir.parent / "steps"
+    assert any(
+        path.samefile(lora / "predictions.jsonl") for path in kept.glob("evaluate-*/predictions.jsonl")
+    )
+    assert "| 1.5 | lora |" in (run_dir / "report.md").read_text()
+
+
+def test_nothing_half_written_is_left(run_dir):
+    endings = (".partial", ".gone", ".new")
+    assert not [path for path in run_dir.parent.rglob("*") if path.name.endswith(endings)]
+    assert not list((run_dir.parent / "steps").glob("*.scratch/*"))
+
+
+LOAD = """
+import mlflow, pandas
+rows = pandas.DataFrame({"input": ["my car is very red", "the door was quite blue"]})
+print(mlflow.pyfunc.load_model("models:/colours@challenger").predict(rows))
+"""
+
+
+def test_the_registered_model_answers_in_another_process(result, project):
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{project / 'home' / 'mlflow.db'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=False
+    )
+    answers = ast.literal_eval(done.stdout)
+    assert len(answers) == 2
+    assert set(answers) <= {"red", "blue"}
+
+
+def test_with_prefect_a_resumed_run_does_nothing_twice(result, run_dir, project):
+    again = stepladder(project, {"resume": ["run", "--resume", run_dir.name]})["resume"]
+    assert again["code"] == 0, again
+    assert again["heavy"] == ["prefect"]
+    done = [line for line in again["out"].splitlines() if line.startswith("✓")]
+    assert [line.split()[1] for line in done if "done before" not in line] == ["record", "register", "report"]
+    assert json.loads((run_dir / "result.json").read_text()) == result
+
+
+def test_plan_shows_what_is_done_already(inline):
+    said = inline["plan"]["out"].splitlines()
+    states = {line.split()[0]: line.split()[2:4] for line in said[2:]}
+    assert states["evaluate:zero_shot"][0] == "reused"
+    assert states["fit:lora"] == ["to", "do"]
+
+
+def test_a_fault_of_the_config_ends_with_2_and_leaves_nothing(inline, project):
+    assert inline["fault"]["code"] == 2
+    assert "did you mean 'zero_shot'" in inline["fault"]["err"]
+    assert not (project / "fault").exists()
+
+
+def test_too_many_bad_rows_end_with_2_and_keep_the_quarantine(inline, project):
+    ended = inline["bad_rows"]
+    (run_dir,) = (project / "bad").glob("colours-*")
+    assert ended["code"] == 2
+    assert "data.max_bad" in ended["err"]
+    assert str(run_dir / "quarantine.jsonl") in ended["err"]
+    assert len(lines(run_dir / "quarantine.jsonl")) == 20
+    left = json.loads((run_dir / "result.json").read_text())
+    assert (left["status"], left["choice"]["id"], left["registered"]) == ("failed", None, None)
+    assert {each["error"] for each in left["candidates"]} == {"skipped, since read failed"}
+
+
+def test_a_failed_candidate_is_a_row(inline):
+    ended = inline["broken"]
+    assert ended["code"] == 0, ended
+    assert "✗ fit lora" in ended["out"]
+    assert "lora failed: " in ended["out"]
+    assert "Registered" not in ended["out"]
+
+
+def test_run_wants_a_config_or_a_run(inline):
+    assert inline["nothing"]["code"] == 2
+    assert "expected CONFIG or --resume RUN" in inline["nothing"]["err"]
