@@ -77,10 +77,10 @@ def _regress(features: Array, labels: NDArray[np.int64], c: float) -> tuple[Arra
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
-    if len(model.classes_) > 2:
-        return model.coef_, model.intercept_
-    # Of two labels scikit-learn keeps one row, which says how far the second is ahead.
-    return np.vstack([-model.coef_, model.coef_]) / 2, np.hstack([-model.intercept_, model.intercept_]) / 2
+    weight, bias = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn then keeps one row: how far the second label is ahead
+        weight, bias = np.vstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2
+    return weight.astype(np.float32), bias.astype(np.float32)
 
 
 def cross_validate(features: Array, labels: NDArray[np.int64], c: float, folds: int, seed: int) -> float:
