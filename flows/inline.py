@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..core.steps.execute import Outcome, execute, is_blocked
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
@@ -17,9 +19,7 @@ def walk(graph: Graph, store: Store, children: Children, watcher: Watcher) -> di
             if not is_blocked(node, outcomes):
                 watcher.started(node)
             folders = {needed: outcomes[needed].folder for needed in node.needs}
-            outcomes[node.id] = execute(
-                node, folders, store, children, lambda text, at=node: watcher.line(at, text)
-            )
+            outcomes[node.id] = execute(node, folders, store, children, partial(watcher.line, node))
             watcher.ended(node, outcomes[node.id])
     finally:
         children.stop()

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, allow_failure, flow, get_run_logger, task
+from prefect import Task, allow_failure, flow, get_client, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
+from prefect.server.api.server import SubprocessASGIServer
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -25,9 +27,11 @@ from ..core.steps.execute import Outcome, execute, is_blocked
 from ..core.steps.graph import Graph, Node
 from ..core.steps.store import Store
 from ..core.training.children import Children
-from .watch import Watcher
+from .planning import Request, open_run_folder, plan
+from .watch import Silence, Watcher
 
 FLOW_NAME = "stepladder"
+ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)  # typed otherwise than `flow` asks for
 
 
 class StepFailed(StepError):
@@ -42,7 +46,7 @@ def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, name:
     """Do every node of the graph as a flow run called `name`; the outcome of each by its id."""
     outcomes: dict[str, Outcome] = {}
 
-    @flow(name=FLOW_NAME, flow_run_name=name, task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @flow(name=FLOW_NAME, flow_run_name=name, task_runner=ONE_AT_A_TIME)
     def stepladder() -> State:
         return climb(graph, store, children, watcher, outcomes)
 
@@ -50,6 +54,22 @@ def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, name:
     if len(outcomes) < len(graph.nodes):  # not a step of ours: the flow itself came to grief
         state.result()
     return outcomes
+
+
+@flow(name=FLOW_NAME, task_runner=ONE_AT_A_TIME)
+def ladder(config: str, overrides: list[str] | None = None, runs: str = "runs") -> State:
+    """The flow to serve and to schedule: a whole run, planned when it starts. Paths are on the worker."""
+    log = get_run_logger().info
+    children = Children()
+    try:
+        planned = plan(
+            Request(Path(config), tuple(overrides or ()), Path(runs)), children, log, announce=True
+        )
+        open_run_folder(planned)
+        _name_flow_run(planned.run_dir.name)
+        return climb(planned.graph, planned.store, children, Silence(), {})
+    finally:
+        children.stop()
 
 
 def climb(
@@ -64,6 +84,7 @@ def climb(
         watcher.ended(node, outcomes[node.id])
         return outcomes[node.id]
 
+    _end_server_when_killed(children)
     try:
         futures = _submit(graph, do, watcher)
         for future in futures.values():
@@ -74,6 +95,20 @@ def climb(
         if node.id not in outcomes:  # Prefect did not start it, since what it needs has failed
             do(node, {needed: outcomes[needed].folder for needed in node.needs}, get_run_logger().info)
     return _conclude(outcomes)
+
+
+def _end_server_when_killed(children: Children) -> None:
+    """Prefect's temporary server would outlive a killed flow for good."""
+    for server in SubprocessASGIServer._instances.values():
+        if server.server_process:
+            children.guard(server.server_process.pid)
+
+
+def _name_flow_run(name: str) -> None:
+    context = FlowRunContext.get()
+    assert context and context.flow_run, "called from the body of a flow"
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(context.flow_run.id, name=name)
 
 
 Do = Callable[[Node, dict[str, Path | None], Callable[[str], None]], Outcome]

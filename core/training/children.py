@@ -107,6 +107,13 @@ class Children:
             for process in self._running:
                 _kill(process)
 
+    def guard(self, pid: int) -> None:
+        """See to it that the process `pid`, which this one has started, ends when this one is killed."""
+        context = multiprocessing.get_context("forkserver")
+        with self._lock, _hidden_main():
+            context.set_forkserver_preload(list(self.preload))
+            context.Process(target=_guard, args=(pid,), daemon=True).start()
+
     def _start(self, work: Work) -> ForkServerProcess:
         context = multiprocessing.get_context("forkserver")
         # multiprocessing's own book-keeping is not safe for threads: start and join under one lock.
@@ -234,10 +241,20 @@ def _child(work: Work) -> None:
 
 
 def _end_with_parent() -> None:
+    _wait_for_end_of_parent()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _guard(pid: int) -> None:
+    _wait_for_end_of_parent()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+
+
+def _wait_for_end_of_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None, "a child has a parent"
     wait([parent.sentinel])
-    os.killpg(0, signal.SIGKILL)
 
 
 def _redirect_output(path: Path) -> None:

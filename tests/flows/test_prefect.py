@@ -85,6 +85,15 @@ def test_a_second_run_reuses_what_the_first_one_left(walk, store, children):
     assert tasks["fit lora"].state.name == "Reused"
 
 
+def test_the_flow_to_serve_plans_the_run_itself(server, tmp_path):
+    from stepladder.flows.ladder import ladder
+
+    state = ladder(str(tmp_path / "absent.yaml"), runs=str(tmp_path / "runs"), return_state=True)
+    assert state.is_failed()
+    assert "absent.yaml: 1 fault" in state.message
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_flow_run_fails_with_the_reason(walk, store, children):
     outcomes = walk(graph(fail={"render": "input"}), store, children, Silence(), "bad-input")
     assert ending(outcomes).exit_code == 2

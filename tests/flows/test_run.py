@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -25,10 +24,42 @@ register: colours
 """
 
 
+# A plugin of another package that writes down what it is told.
+LISTENER = """
+import json, os
+from stepladder.core.hookspecs import hookimpl
+STEPLADDER_API = 1
+def note(*told):
+    with open(os.environ["NOTES"], "a") as file:
+        file.write(json.dumps(told) + "\\n")
+    print("plugins may print")
+@hookimpl
+def stepladder_run_started(run):
+    note("started", run)
+@hookimpl
+def stepladder_candidate_finished(run, candidate):
+    note("finished", run, candidate)
+@hookimpl
+def stepladder_registered(run, registered):
+    note("registered", run, registered)
+"""
+
+
+def install(folder, name, module):
+    """What installing a wheel of one module would leave."""
+    (folder / f"{name}.py").write_text(module)
+    about = folder / f"{name}-0.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.2\n")
+    (about / "entry_points.txt").write_text(f"[stepladder.plugins]\n{name} = {name}\n")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, base_folder):
     """A folder with a config, its rows, and everything that Stepladder keeps."""
     folder = tmp_path_factory.mktemp("project")
+    (folder / "site").mkdir()
+    install(folder / "site", "listener", LISTENER)
     things = [
         f"{owner} {thing}" for owner in ("my", "your", "the") for thing in ("car", "house", "door", "paint")
     ]
@@ -60,7 +91,8 @@ for name, arguments in json.load(sys.stdin).items():
         except SystemExit as end:
             code = end.code or 0
     heavy = [library for library in ("torch", "mlflow", "prefect") if library in sys.modules]
-    print(json.dumps({"name": name, "code": code, "out": out.getvalue(), "err": err.getvalue(), "heavy": heavy}))
+    said = {"out": out.getvalue(), "err": err.getvalue()}
+    print(json.dumps({"name": name, "code": code, "heavy": heavy, **said}))
 """
 TWO = "methods=[zero_shot, {lora: {rank: 3, epochs: 1}}]"
 BROKEN = "methods=[zero_shot, {lora: {rank: 2, target: [no_such_module]}}]"
@@ -85,9 +117,11 @@ INLINE = {
 
 def stepladder(folder, commands):
     """How each command ended: code, out, err, and the heavy libraries that its process held then."""
+    own = {"STEPLADDER_HOME": str(folder / "home"), "PYTHONPATH": str(folder / "site")}
     environment = {
         **os.environ,
-        "STEPLADDER_HOME": str(folder / "home"),
+        **own,
+        "NOTES": str(folder / "notes"),
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
     }
@@ -131,7 +165,7 @@ def lines(path):
 
 
 def test_the_parent_of_a_run_holds_no_heavy_library(inline):
-    assert {name: ended["heavy"] for name, ended in inline.items()} == dict.fromkeys(INLINE, [])
+    assert {name: ended["heavy"] for name, ended in inline.items()} == {name: [] for name in INLINE}
 
 
 def test_progress_table_choice_and_version_are_printed(inline, result):
@@ -143,6 +177,16 @@ def test_progress_table_choice_and_version_are_printed(inline, result):
     assert "Registered: models:/colours@challenger, version 1" in said
     assert f"Run folder: {result['run_dir']}" in said
     assert "Next: stepladder promote colours --version 1" in said
+
+
+def test_plugins_are_told_once_of_what_happens(result, project):
+    run = {key: result[key] for key in ("name", "fingerprint", "run_dir")}
+    told = [(event, *rest) for event, about, *rest in lines(project / "notes") if about == run]
+    assert told[:4] == [
+        ("started",),
+        ("registered", result["registered"]),
+        *(("finished", candidate) for candidate in result["candidates"]),
+    ]
 
 
 def test_the_result_has_the_fields_that_scripts_rely_on(result, run_dir):
@@ -224,12 +268,15 @@ def test_the_registered_model_answers_in_another_process(result, project):
 
 
 def test_with_prefect_a_resumed_run_does_nothing_twice(result, run_dir, project):
+    before = len(lines(project / "notes"))
     again = stepladder(project, {"resume": ["run", "--resume", run_dir.name]})["resume"]
     assert again["code"] == 0, again
     assert again["heavy"] == ["prefect"]
     done = [line for line in again["out"].splitlines() if line.startswith("✓")]
     assert [line.split()[1] for line in done if "done before" not in line] == ["record", "register", "report"]
     assert json.loads((run_dir / "result.json").read_text()) == result
+    events = [event for event, *_ in lines(project / "notes")[before:]]
+    assert events == ["started"], "nothing else is news"
 
 
 def test_plan_shows_what_is_done_already(inline):

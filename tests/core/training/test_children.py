@@ -122,6 +122,24 @@ def test_stop_ends_a_running_child_with_all_that_it_started(children, tmp_path):
     wait_until(lambda: gone(grandchild), 1.0)
 
 
+GUARDED = """
+import subprocess, sys
+from stepladder.core.training.children import Children
+other = subprocess.Popen(["sleep", "600"])
+Children(preload=()).guard(other.pid)
+print(other.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_guarded_process_ends_when_its_parent_is_killed():
+    command = [sys.executable, "-c", GUARDED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        other = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+    wait_until(lambda: gone(other), 1.0)
+
+
 PARENT = """
 import sys
 from pathlib import Path
