@@ -1,3 +1,3 @@
-"""Stepladder: every rung of language-model adaptation on the same data, and the lowest that is good enough."""
+"""Every rung of language-model adaptation on the same data, and the lowest that is good enough."""
 
 __version__ = "0.1.0"

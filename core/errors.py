@@ -63,7 +63,7 @@ class GateError(StepladderError):
     exit_code = 3
 
 
-class RowFault(Exception):  # noqa: N818  (a verdict on one row, not a failure of the program)
+class RowFault(Exception):
     """This row is quarantined; the message is the reason that its quarantine line gives."""
 
 

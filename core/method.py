@@ -171,7 +171,7 @@ class Method(ABC):
         """Learn from `data` on `base`."""
 
     @classmethod
-    def needs(cls, settings: BaseModel) -> Sequence[str]:  # noqa: ARG003  (the default needs none)
+    def needs(cls, settings: BaseModel) -> Sequence[str]:
         """Ids of the candidates that must be fitted before this one."""
         return ()
 
@@ -203,11 +203,11 @@ class Task(ABC):
     def example(self, row_id: str, fields: Mapping[str, Any]) -> Example:
         """Read the fields of one row (keys are those of `columns`). Raises RowFault for a bad one."""
 
-    def labels(self, expected: Iterator[str]) -> tuple[str, ...]:  # noqa: ARG002
+    def labels(self, expected: Iterator[str]) -> tuple[str, ...]:
         """The closed set of answers, from the expected answers of the training rows; empty if open."""
         return ()
 
-    def options(self, example: Example, labels: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
+    def options(self, example: Example, labels: Sequence[str]) -> Sequence[str]:
         """The answers among which this example is decided."""
         return labels
 
@@ -262,11 +262,11 @@ class Metric(ABC):
             )
         return fmean(scores)
 
-    def row(self, record: Record) -> float | None:  # noqa: ARG002
+    def row(self, record: Record) -> float | None:
         """The record's own score, whose mean is `value`; None where the figure is no mean of rows."""
         return None
 
-    def resampled(self, records: Sequence[Record], counts: Counts) -> Figures | None:  # noqa: ARG002
+    def resampled(self, records: Sequence[Record], counts: Counts) -> Figures | None:
         """`value` of many resamples at once, for speed; None: `value` is called on each resample.
 
         `counts` [resamples, rows] says how often each record was drawn; returns [resamples].

@@ -6,6 +6,7 @@ computed in the forward pass, as softmax minus one-hot, and only scaled in the b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,9 +20,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     """Sum over N positions of -log softmax(hidden @ weight.T + bias)[target], in nats."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
         """hidden [N, H], weight [V, H], bias [V] or None, targets [N]."""
         total = torch.zeros(
             (), dtype=torch.float64 if hidden.dtype == torch.float64 else torch.float32, device=hidden.device
@@ -29,7 +28,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight) if weight.requires_grad else None
         grad_bias = torch.zeros_like(bias) if bias is not None and bias.requires_grad else None
-        for rows in torch.arange(hidden.shape[0], device=hidden.device).split(CHUNK):
+        for rows in _chunks(len(hidden)):
             probabilities = _logits(hidden[rows], weight, bias)  # [n, V]
             normaliser = probabilities.logsumexp(-1, keepdim=True)
             picked = probabilities.gather(1, targets[rows, None])
@@ -47,7 +46,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         scaled = [
             None if gradient is None else gradient * grad_output.to(gradient.dtype)
             for gradient in ctx.saved_tensors
@@ -57,8 +56,11 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
 def cross_entropy_sum(hidden: Tensor, head: torch.nn.Module, targets: Tensor) -> Tensor:
     """Sum of negative log-likelihoods (nats) of `targets` [N] after `hidden` [N, H]."""
-    bias = getattr(head, "bias", None)
-    result: Tensor = ChunkedCrossEntropy.apply(hidden, head.weight, bias, targets)
+    if not torch.is_grad_enabled():
+        positions = torch.arange(len(hidden), device=hidden.device)
+        return -log_probabilities(hidden, head, positions, targets).sum()
+    weight, bias = _parameters(head)
+    result: Tensor = ChunkedCrossEntropy.apply(hidden, weight, bias, targets)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -68,21 +70,33 @@ def log_probabilities(hidden: Tensor, head: torch.nn.Module, positions: Tensor, 
 
     Each distinct position is projected once, however many targets follow it.
     """
-    distinct, which = positions.unique(return_inverse=True)
+    weight, bias = _parameters(head)
+    distinct, which = torch.unique(positions, return_inverse=True)
     order = which.argsort(stable=True)
     counts = torch.bincount(which, minlength=len(distinct))
     result = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
     if hidden.dtype == torch.float64:
         result = result.double()
     start = 0
-    for rows in torch.arange(len(distinct), device=hidden.device).split(CHUNK):
-        logits = _logits(hidden[distinct[rows]], head.weight, getattr(head, "bias", None))
+    for rows in _chunks(len(distinct)):
+        logits = _logits(hidden[distinct[rows]], weight, bias)
         end = start + int(counts[rows].sum())
         members = order[start:end]
-        local = which[members] - rows[0]
+        local = which[members] - rows.start
         result[members] = logits[local, targets[members]] - logits.logsumexp(-1)[local]
         start = end
     return result
+
+
+def _chunks(length: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK) for start in range(0, length, CHUNK))
+
+
+def _parameters(head: torch.nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight [V, H], and bias [V] where the head has one."""
+    weight = head.weight
+    assert isinstance(weight, Tensor), "a head is a linear layer"
+    return weight, getattr(head, "bias", None)
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

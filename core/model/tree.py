@@ -66,7 +66,7 @@ def build_tree(sequences: Sequence[Sequence[int]]) -> Tree:
     paths: list[list[int]] = [[] for _ in sequences]
     previous: Sequence[int] = ()
     path: list[int] = []
-    for index in sorted(range(len(sequences)), key=lambda index: sequences[index]):
+    for index in _sorted(sequences):
         sequence = sequences[index]
         shared = common_length(previous, sequence)
         _close(last, path[shared:], len(tokens) - 1)
@@ -78,6 +78,11 @@ def build_tree(sequences: Sequence[Sequence[int]]) -> Tree:
         previous = sequence
     _close(last, path, len(tokens) - 1)
     return Tree(torch.tensor(tokens), torch.tensor(positions), torch.tensor(last), tuple(paths))
+
+
+def _sorted(sequences: Sequence[Sequence[int]]) -> list[int]:
+    """Indices of the sequences in lexicographic order, so that neighbours share the longest beginnings."""
+    return sorted(range(len(sequences)), key=lambda index: list(sequences[index]))
 
 
 def _close(last: list[int], nodes: Sequence[int], end: int) -> None:
@@ -93,7 +98,7 @@ def group_into_trees(sequences: Sequence[Sequence[int]], max_tokens: int) -> lis
     groups: list[list[int]] = []
     size = 0
     previous: Sequence[int] = ()
-    for index in sorted(range(len(sequences)), key=lambda index: sequences[index]):
+    for index in _sorted(sequences):
         sequence = sequences[index]
         added = len(sequence) - common_length(previous, sequence)
         if groups and size + added <= max_tokens:
