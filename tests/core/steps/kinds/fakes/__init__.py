@@ -1,5 +1,8 @@
 # ruff: noqa: T201
-"""All step kinds of a run, without data or models; `fail: {<node id>: <how>}` in the config makes one fail."""
+"""All step kinds of a run, without data or models.
+
+`fail: {<node id>: <how>}` in the config makes one fail.
+"""
 
 import json
 import os
