@@ -107,7 +107,13 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: PreTra
 
 
 @pytest.fixture
-def load(base_folder: Path) -> Callable[[], Base]:
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bases are loaded in float32 also where there is a GPU, which would take them in bfloat16."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.fixture
+def load(base_folder: Path, on_the_cpu: None) -> Callable[[], Base]:
     """Loads the tiny base anew, in float32."""
 
     def load_anew() -> Base:

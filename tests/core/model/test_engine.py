@@ -103,6 +103,16 @@ def test_a_batch_of_one(model_of, rows, family: str):
     assert_same(found, expected)
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2_capped"])
+def test_without_gradients_the_loss_is_the_same(model_of, rows, family: str):
+    engine = make_engine(model_of(family).requires_grad_(True), 30)
+    trained = [(float(loss.detach()), count) for loss, count in engine.losses(rows)]
+    with torch.no_grad():
+        only_seen = [(float(loss), count) for loss, count in engine.losses(rows)]
+    assert [count for _, count in only_seen] == [count for _, count in trained]
+    assert [loss for loss, _ in only_seen] == pytest.approx([loss for loss, _ in trained], rel=1e-12)
+
+
 def test_losses_count_trained_tokens(model_of, rows):
     engine = TreeEngine(model_of("llama"), 20)
     counts = [count for _, count in engine.losses(rows)]
@@ -182,7 +192,7 @@ def test_a_beginning_that_is_read_wrongly_is_noticed(model_of, monkeypatch):
     assert not agrees(engine)
 
 
-def test_loading_a_model_that_cannot_share_says_so(tmp_path, word_tokenizer, model_of):
+def test_loading_a_model_that_cannot_share_says_so(tmp_path, word_tokenizer, model_of, on_the_cpu):
     word_tokenizer.save_pretrained(tmp_path)
     model_of("granite").float().save_pretrained(tmp_path)
     said: list[str] = []

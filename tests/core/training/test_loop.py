@@ -348,6 +348,14 @@ def test_checkpointing_changes_no_weight(base):
         assert torch.allclose(kept, ends[1][name], rtol=1e-9, atol=1e-12), name
 
 
+def test_adapters_of_a_half_precision_base_are_trained_in_float32(base):
+    base.model.bfloat16()
+    trainable = Lora(Lora.Settings(rank=4)).attach(base.model)
+    report, _ = run(base, trainable, random_rows(8, seed=17), epochs=10, batch_size=8, learning_rate=0.05)
+    assert {parameter.dtype for parameter in trainable.parameters.values()} == {torch.float32}
+    assert report.last_loss < report.first_loss - 0.1
+
+
 def test_a_fit_keeps_its_curves_and_tells_of_validations(base, tmp_path, capsys):
     rows, validation = opposed()
     context = FitContext(tmp_path)
