@@ -63,8 +63,8 @@ class Wording:
     def _pairs(self, pairs: Sequence[tuple[Example, str]]) -> list[Encoded | RowFault]:
         if self.prompt.style == "cloze":
             return self.renderer.plains([(self._cloze(example), f" {answer}") for example, answer in pairs])
-        turns = {example.id: self.turns(example) for example, _ in pairs}
-        conversations = [(*turns[example.id], Message("assistant", answer)) for example, answer in pairs]
+        turns = {example: self.turns(example) for example in dict.fromkeys(asked for asked, _ in pairs)}
+        conversations = [(*turns[example], Message("assistant", answer)) for example, answer in pairs]
         return self.renderer.conversations(conversations, train="last")
 
     def _cloze(self, example: Example) -> str:
