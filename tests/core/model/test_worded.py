@@ -163,6 +163,11 @@ def test_an_option_is_scored_from_its_first_token_to_the_end_token(hand_set):
     )
 
 
+def test_rows_by_one_id_keep_their_own_questions(hand_set):
+    said = candidate(hand_set).predict([example("car", id="same"), example("house", id="same")])
+    assert [prediction.scores["red"] for prediction in said] == [-2, -1]
+
+
 def test_what_is_asked_twice_is_scored_once(hand_set):
     worded = candidate(hand_set)
     first, again = worded.predict([example("car", id="one"), example("car", id="two")])
