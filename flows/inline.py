@@ -14,13 +14,10 @@ from .watch import Watcher
 def walk(graph: Graph, store: Store, children: Children, watcher: Watcher) -> dict[str, Outcome]:
     """Do every node of the graph; the outcome of each by its id."""
     outcomes: dict[str, Outcome] = {}
-    try:
-        for node in graph.nodes:
-            if not is_blocked(node, outcomes):
-                watcher.started(node)
-            folders = {needed: outcomes[needed].folder for needed in node.needs}
-            outcomes[node.id] = execute(node, folders, store, children, partial(watcher.line, node))
-            watcher.ended(node, outcomes[node.id])
-    finally:
-        children.stop()
+    for node in graph.nodes:
+        if not is_blocked(node, outcomes):
+            watcher.started(node)
+        folders = {needed: outcomes[needed].folder for needed in node.needs}
+        outcomes[node.id] = execute(node, folders, store, children, partial(watcher.line, node))
+        watcher.ended(node, outcomes[node.id])
     return outcomes

@@ -89,8 +89,9 @@ def climb(
         futures = _submit(graph, do, watcher)
         for future in futures.values():
             future.wait()
-    finally:
+    except BaseException:  # cancelled or interrupted: Prefect waits for the running task, so end that now
         children.stop()
+        raise
     for node in graph.nodes:
         if node.id not in outcomes:  # Prefect did not start it, since what it needs has failed
             do(node, {needed: outcomes[needed].folder for needed in node.needs}, get_run_logger().info)

@@ -73,7 +73,7 @@ class Work:
 
 @dataclass
 class Children:
-    """Starts children, one fork server for all of them; `stop` ends those that still run.
+    """Starts children, one fork server for all of them; `stop` ends those that run, and no more are started.
 
     `kinds` is the package whose modules are the step kinds. The fork server starts with the first child
     and imports `preload` before it.
@@ -83,6 +83,7 @@ class Children:
     preload: tuple[str, ...] = PRELOAD
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _running: set[ForkServerProcess] = field(default_factory=set)
+    _stopped: bool = False
 
     def run(
         self, kind: str, spec: Mapping[str, Any], folder: Path, log: Log, timeout_seconds: float | None = None
@@ -96,14 +97,15 @@ class Children:
         finally:
             exit_code = self._end(process)
         seconds = time.monotonic() - started
-        failure = (
-            None if in_time else Failure("Timeout", f"{kind}: not done within {timeout_seconds} seconds")
-        )
+        failure = self._cut_short(kind, exit_code)
+        if not in_time:
+            failure = Failure("Timeout", f"{kind}: not done within {timeout_seconds} seconds")
         return _ended(kind, folder, exit_code, seconds, failure)
 
     def stop(self) -> None:
-        """Kill every child that still runs, with all that it started."""
+        """Kill every child that still runs, with all that it started; from now on `run` raises StepError."""
         with self._lock:
+            self._stopped = True
             for process in self._running:
                 _kill(process)
 
@@ -118,6 +120,8 @@ class Children:
         context = multiprocessing.get_context("forkserver")
         # multiprocessing's own book-keeping is not safe for threads: start and join under one lock.
         with self._lock, _hidden_main():
+            if self._stopped:
+                raise StepError(f"{work.kind}: not started, since the run has been stopped")
             context.set_forkserver_preload(list(self.preload))
             process = context.Process(target=_child, args=(work,), name=work.kind)
             try:
@@ -126,6 +130,11 @@ class Children:
                 raise StepError(f"{work.kind}: the fork server did not start a child ({error!r})") from error
             self._running.add(process)
         return process
+
+    def _cut_short(self, kind: str, exit_code: int) -> Failure | None:
+        """The failure of a child that `stop` has killed."""
+        killed = self._stopped and exit_code == -signal.SIGKILL
+        return Failure("Stopped", f"{kind}: killed, since the run was stopped") if killed else None
 
     def _end(self, process: ForkServerProcess) -> int:
         """Exit code of a child (negative for a signal), which is killed if it still runs."""

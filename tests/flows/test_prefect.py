@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from fakes.small import candidate, graph
@@ -33,8 +34,8 @@ def _title(task):
     return task.name.rpartition("-")[0] if task.state.name == "NotReady" else task.name
 
 
-def flow_run(name):
-    """The flow run of this name, and the states of its tasks by their names."""
+def flow_run(name, number):
+    """The flow run of this name, and its tasks by their names, once the server knows how all have ended."""
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
@@ -42,17 +43,21 @@ def flow_run(name):
         async with get_client() as client:
             wanted = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
             (run,) = await client.read_flow_runs(flow_run_filter=wanted)
-            tasks = await client.read_task_runs(flow_run_filter=wanted)
-            return run, {_title(task): task for task in tasks}
+            return run, await client.read_task_runs(flow_run_filter=wanted)
 
-    return asyncio.run(ask())
+    end = time.monotonic() + 30
+    while True:
+        run, tasks = asyncio.run(ask())
+        if len([task for task in tasks if task.state.is_final() or task.state.name == "NotReady"]) == number:
+            return run, {_title(task): task for task in tasks}
+        assert time.monotonic() < end, "the server has not heard of the end of every task"
 
 
 def test_a_whole_run(walk, store, children):
     built = graph(retain={"text": "x"}, register="y")
     outcomes = walk(built, store, children, Silence(), "whole-run")
     assert {outcome.status for outcome in outcomes.values()} == {"ok"}
-    run, tasks = flow_run("whole-run")
+    run, tasks = flow_run("whole-run", len(outcomes))
     assert run.state.type.value == "COMPLETED"
     assert {task.state.name for task in tasks.values()} == {"Ok"}
     titles = {task.id: name for name, task in tasks.items()}
@@ -70,7 +75,7 @@ def test_a_failed_candidate_does_not_stop_the_others(walk, store, children):
     rows = {row["id"]: row["status"] for row in outcomes["compare"].result["candidates"]}
     assert rows == {"zero": "ok", "lora": "failed", "tuned": "skipped"}
     assert ending(outcomes).exit_code == 0
-    run, tasks = flow_run("one-failed")
+    run, tasks = flow_run("one-failed", len(outcomes))
     assert run.state.type.value == "COMPLETED"
     assert tasks["fit lora"].state.type.value == "FAILED"
     assert tasks["fit tuned"].state.name == "NotReady"
@@ -81,7 +86,7 @@ def test_a_second_run_reuses_what_the_first_one_left(walk, store, children):
     walk(graph(), store, children, Silence(), "first")
     outcomes = walk(graph(), store, children, Silence(), "second")
     assert outcomes["fit:lora"].status == "reused"
-    _, tasks = flow_run("second")
+    _, tasks = flow_run("second", len(outcomes))
     assert tasks["fit lora"].state.name == "Reused"
 
 
@@ -97,7 +102,7 @@ def test_the_flow_to_serve_plans_the_run_itself(server, tmp_path):
 def test_the_flow_run_fails_with_the_reason(walk, store, children):
     outcomes = walk(graph(fail={"render": "input"}), store, children, Silence(), "bad-input")
     assert ending(outcomes).exit_code == 2
-    run, _ = flow_run("bad-input")
+    run, _ = flow_run("bad-input", len(outcomes))
     assert run.state.type.value == "FAILED"
     assert run.state.message == "render: the input is wrong"
     assert outcomes["report"].status == "ok"

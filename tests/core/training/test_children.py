@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from stepladder.core.errors import StepError
 from stepladder.core.training.children import Children
 
 KINDS = Path(__file__).parent / "kinds"
@@ -118,8 +119,10 @@ def test_stop_ends_a_running_child_with_all_that_it_started(children, tmp_path):
     grandchild = int(lines[0].split()[1])
     children.stop()
     thread.join(timeout=20)
-    assert "was killed by SIGKILL" in ended[0].failure.message
+    assert ended[0].failure.message == "spawn: killed, since the run was stopped"
     wait_until(lambda: gone(grandchild), 1.0)
+    with pytest.raises(StepError, match="the run has been stopped"):
+        children.run("succeed", {}, tmp_path, lines.append)
 
 
 GUARDED = """
