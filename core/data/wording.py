@@ -11,6 +11,8 @@ from ..method import DataSchema, Prompt
 from ..tokenizer import Renderer
 from ..types import Encoded, Example, Message
 
+CONTENT_FREE = "content-free:"
+
 
 class Wording:
     """Words examples by a prompt, for one tokenizer."""
@@ -45,11 +47,11 @@ class Wording:
         ]
 
     def prompts(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Each example as a prompt that waits for the answer."""
+        """Each example as a prompt that waits for the answer. Raises DataError for one that cannot be."""
         if self.prompt.style == "cloze":
             encoded = self.renderer.plains([(self._cloze(example), " ?") for example in examples])
             return [_before_answer(result) for result in encoded]
-        return [self.renderer.prompt(self.turns(example)) for example in examples]
+        return [self._prompt(example) for example in examples]
 
     def turns(self, example: Example) -> tuple[Message, ...]:
         """The turns before the answer: demonstrations as earlier turns, then the question."""
@@ -59,6 +61,12 @@ class Wording:
         for shown, words in self._shown(example):
             turns += [Message("user", words), Message("assistant", shown.expected)]
         return (*turns, Message("user", self._question(example, first=not turns)))
+
+    def _prompt(self, example: Example) -> list[int]:
+        try:
+            return self.renderer.prompt(self.turns(example))
+        except RowFault as fault:
+            raise DataError(f"row {example.id}: the prompt cannot be worded: {fault}") from fault
 
     def _pairs(self, pairs: Sequence[tuple[Example, str]]) -> list[Encoded | RowFault]:
         if self.prompt.style == "cloze":
@@ -84,16 +92,21 @@ class Wording:
     def _demonstrations(self, example: Example) -> Sequence[Example]:
         if self.prompt.draw is None:
             return self.prompt.demonstrations
-        return random.Random(example.id).sample(self.prompt.demonstrations, self.prompt.draw)
+        return random.Random(_asked(example)).sample(self.prompt.demonstrations, self.prompt.draw)
+
+
+def _asked(example: Example) -> str:
+    """What decides the drawn demonstrations: the input, so that a served row gets those it was judged by."""
+    return example.id.removeprefix(CONTENT_FREE) if example.id.startswith(CONTENT_FREE) else example.input
 
 
 def content_free(example: Example) -> Example:
     """The same question about nothing: what an answer is worth before the input is read.
 
-    It keeps the id, and so the demonstrations that are drawn by it.
+    Its id keeps the input, by which demonstrations are drawn: the same ones stand before it.
     Contextual calibration, Zhao et al. 2021 (arXiv:2102.09690), §5.
     """
-    return replace(example, input="N/A")
+    return replace(example, id=CONTENT_FREE + example.input, input="N/A")
 
 
 def _until_stop(encoded: Encoded, stop_ids: frozenset[int]) -> Encoded:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..data.lengths import context_length
 from ..errors import ModelError
 from ..tokenizer import Renderer
 from .engine import Engine, PlainEngine, make_engine
@@ -38,6 +39,11 @@ class Base:
     def hidden_size(self) -> int:
         size: int = self.model.config.get_text_config().hidden_size
         return size
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the base can attend to."""
+        return context_length(Path(self.ref.path))
 
 
 def load_base(ref: BaseRef, log: Callable[[str], None] = lambda _: None) -> Base:

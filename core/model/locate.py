@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -210,13 +208,3 @@ def _resolve_hub(name: str) -> BaseRef:
     if fault:
         raise ModelError(f"base: {name}: {fault}")
     return BaseRef(name, str(folder), folder_fingerprint(folder))
-
-
-def context_length(folder: Path) -> int:
-    """Tokens that the base can attend to, from its config; 2,048 where it does not say."""
-    config: dict[str, object] = json.loads((folder / "config.json").read_text())
-    return next(_integers(config, ("max_position_embeddings", "n_positions", "n_ctx")), 2048)
-
-
-def _integers(config: dict[str, object], keys: Iterable[str]) -> Iterator[int]:
-    return iter([value for key in keys if isinstance(value := config.get(key), int)])

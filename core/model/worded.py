@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..data.wording import Wording, content_free
-from ..errors import ModelError
+from ..errors import ModelError, StepError
 from ..method import Adapted, DataSchema, Method, Prompt, Trainable, Writer
 from ..types import Encoded, Example, MergeReport, Message, Prediction
 from .base import Base
@@ -117,6 +117,7 @@ class Worded(Adapted, Writer):
 
     def _log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
         """Scored once for each distinct row."""
+        self._require_room(max((len(row.tokens) for row in rows), default=0))
         keys = [(tuple(row.tokens), row.trained.index(True)) for row in rows]
         distinct = dict(zip(keys, rows, strict=True))
         values = dict(zip(distinct, self.base.engine.log_probabilities(list(distinct.values())), strict=True))
@@ -158,8 +159,19 @@ class Worded(Adapted, Writer):
         limit = getattr(self.method.settings, "max_new_tokens", 128)
         decoding = Decoding(temperature, top_k, top_p, limit, seed)
         renderer = self.base.renderer
-        tokens = generate(self.base.model, self.wording.prompts(examples), renderer.stop_ids, decoding)
+        prompts = self.wording.prompts(examples)
+        self._require_room(max(map(len, prompts), default=0) + limit)
+        tokens = generate(self.base.model, prompts, renderer.stop_ids, decoding)
         return [renderer.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in tokens]
+
+    def _require_room(self, tokens: int) -> None:
+        """Raises StepError where prompt and answer are longer than the base can attend to."""
+        room = self.base.context_length
+        if tokens > room:
+            raise StepError(
+                f"{self.method.name}: prompt and answer take up to {tokens} tokens, and {self.base.ref.name} "
+                f"attends to {room}: lower shots or max_new_tokens, or set data.max_length"
+            )
 
     def save(self, folder: Path) -> None:
         prompt = {"rule": self.rule, **asdict(self.prompt)}

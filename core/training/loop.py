@@ -62,7 +62,7 @@ def train(
     settings: TrainingSettings,
     progress: Progress,
 ) -> TrainReport:
-    """Train what is attached; afterwards it holds the weights of the best validation.
+    """Train what is attached; afterwards it holds the weights of the best validation, the start's included.
 
     Raises StepError when the loss is not finite, or when no row is short enough to train on.
     """
@@ -74,6 +74,8 @@ def train(
     )
     losses: list[float] = []
     tokens, best, started = 0, Best(), time.perf_counter()
+    if validation:
+        best.offer(0, mean_loss(base, trainable, validation[:VALIDATION_ROWS]), trainable)
     with checkpointing(base.model, settings.gradient_checkpointing):
         for step, batch in enumerate(plan.batches, start=1):
             rate = schedule.get_last_lr()[0]
@@ -101,8 +103,8 @@ def train(
         steps=len(losses),
         trained_tokens=tokens,
         train_seconds=time.perf_counter() - started,
-        best_step=best.step or len(losses),
-        best_validation_loss=best.loss if best.step else None,
+        best_step=best.step if validation else len(losses),
+        best_validation_loss=best.loss if validation else None,
         first_loss=losses[0],
         last_loss=losses[-1],
     )

@@ -110,6 +110,7 @@ class Lora(GradientMethod):
     tasks = ("classify", "choice", "generate", "text")
 
     class Settings(GradientMethod.Settings):
+        learning_rate: float = Field(2e-3, gt=0)
         rank: int = Field(8, ge=1)
         alpha: float = Field(16, gt=0, description="the update is scaled by alpha / rank")
         target: list[str] | None = Field(None, description="layers' names; default: queries and values")

@@ -183,7 +183,7 @@ def test_the_prior_is_asked_behind_the_same_demonstrations(hand_set):
 
     shown = tuple(example(subject, id=f"shown-{subject}") for subject in ("car", "door", "house", "sea"))
     worded = candidate(hand_set, prompt=Prompt(demonstrations=shown, draw=2))
-    rows = [example("car", id=f"row-{number}") for number in range(4)]
+    rows = [example("car"), example("door"), example("house")]
     worded.predict(rows)
     of_the_rows = beginnings()
     worded.option_scores(rows)  # asks for the priors last
