@@ -24,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from ...core.errors import StepError
 from ...core.hookspecs import hookimpl
@@ -74,7 +75,8 @@ def fit_head(features: Array, labels: NDArray[np.int64], count: int, c: float) -
 def _regress(features: Array, labels: NDArray[np.int64], c: float) -> tuple[Array, Array]:
     """Weights and biases of the labels that have rows, in order."""
     model = LogisticRegression(C=c, max_iter=300, tol=1e-3)
-    with warnings.catch_warnings():
+    # The problem is small: threads wait for each other longer than they compute.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
     weight, bias = model.coef_, model.intercept_
