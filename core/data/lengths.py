@@ -42,8 +42,9 @@ class LengthPolicy:
 
 
 def length_policy(data: Mapping[str, Any], base: Path) -> LengthPolicy:
-    """From the config's `data`; without a limit there, what the base reads at once."""
-    limit = data.get("max_length") or context_length(base)
+    """From the config's `data`; without a limit there, and at most, what the base reads at once."""
+    context = context_length(base)
+    limit = min(data.get("max_length") or context, context)
     return LengthPolicy(limit, truncate=data.get("too_long") == "truncate")
 
 
