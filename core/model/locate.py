@@ -147,7 +147,10 @@ def _folder_fault(folder: Path) -> str | None:
         return None
     pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
     found = f"found only {', '.join(pickles)}, which may run code when read" if pickles else "found none"
-    return f"{folder}: expected weights as .safetensors, {found}"
+    return (
+        f"{folder}: expected weights as .safetensors, {found}; "
+        "where they are trusted, transformers' save_pretrained writes them so"
+    )
 
 
 def _resolve_packaged(name: str, packaged: Packaged) -> BaseRef:
