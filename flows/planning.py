@@ -13,7 +13,7 @@ from ..core.errors import InputError, StepError, did_you_mean
 from ..core.report.folder import CONFIG, write_config
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
-from ..core.training.children import Children, Failure
+from ..core.training.children import Children
 
 Log = Callable[[str], None]
 
@@ -61,7 +61,7 @@ def plan(request: Request, children: Children, log: Log, *, announce: bool) -> P
     finally:
         shutil.rmtree(folder)
     if ended.failure:
-        raise _error(ended.failure)
+        raise as_error(ended.failure.exit_code, ended.failure.message, ended.failure.traceback)
     assert ended.result is not None, "a child has a result or a failure"
     return Planned(Graph.from_json(ended.result["graph"]), ended.result["run"], ended.result["config"])
 
@@ -85,8 +85,10 @@ def resumed(run: str, runs: Path, overrides: tuple[str, ...] = ()) -> Request:
     return Request(folder / CONFIG, overrides, runs=folder.absolute().parent)
 
 
-def _error(failure: Failure) -> InputError | StepError:
-    """The child's error, as if it had been raised here."""
-    if failure.exit_code == InputError.exit_code:
-        return InputError(failure.message)
-    return StepError(failure.message)
+def as_error(exit_code: int, message: str, traceback: str) -> InputError | StepError:
+    """A child's error, as if it had been raised here, with its own traceback beside this process's."""
+    kind = InputError if exit_code == InputError.exit_code else StepError
+    error = kind(message)
+    if traceback:
+        error.add_note(f"In the child process:\n{traceback}")
+    return error

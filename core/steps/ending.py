@@ -10,10 +10,14 @@ from .execute import Outcome, of_the_run
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """`exit_code` as the command returns it; `message` is empty when the run is done."""
+    """`exit_code` as the command returns it; `message` is empty when the run is done.
+
+    `traceback` is that of the child whose failure this is, if it left one.
+    """
 
     exit_code: int
     message: str = ""
+    traceback: str = ""
 
     @property
     def status(self) -> str:
@@ -26,7 +30,7 @@ def ending(outcomes: Mapping[str, Outcome]) -> Ending:
     for node_id in broken:
         failure = outcomes[node_id].failure
         if outcomes[node_id].status == "failed" and failure:
-            return Ending(failure.exit_code, failure.message)
+            return Ending(failure.exit_code, failure.message, failure.traceback)
     if broken:
         return Ending(1, f"{broken[0]} was not done")
     compared = outcomes["compare"].result or {}

@@ -31,7 +31,7 @@ def run(
 
     from ...core.steps.ending import ending
     from ...core.training.children import Children
-    from ..planning import open_run_folder, plan
+    from ..planning import as_error, open_run_folder, plan
     from ..watch import ConsoleWatcher
 
     console, children = Console(), Children()
@@ -46,8 +46,7 @@ def run(
     _show(console, planned, outcomes)
     end = ending(outcomes)
     if end.exit_code:
-        typer.echo(f"stepladder: {end.message}\n{_what_is_left(planned)}", err=True)
-        raise typer.Exit(end.exit_code)
+        raise as_error(end.exit_code, f"{end.message}\n{_what_is_left(planned)}", end.traceback)
 
 
 def _request(config: Path | None, overrides: tuple[str, ...], runs: Path, resume: str | None) -> Request:
@@ -93,5 +92,6 @@ def _show(console: Console, planned: Planned, outcomes: dict[str, Outcome]) -> N
 
 def _what_is_left(planned: Planned) -> str:
     quarantine = planned.run_dir / "quarantine.jsonl"
-    rows = f"Rows that were left out, with reasons: {quarantine}\n" if quarantine.exists() else ""
+    some = quarantine.exists() and quarantine.stat().st_size
+    rows = f"Rows that were left out, with reasons: {quarantine}\n" if some else ""
     return f"{rows}Logs: {planned.run_dir / 'logs'}"
