@@ -14,6 +14,7 @@ from typing import Any, Self
 from ..errors import ConfigError, DataError, RowFault, did_you_mean
 from ..method import SourceRow, Task
 from ..types import Example
+from .fields import MissingField
 from .templates import Template, UnknownColumn
 
 Row = Mapping[str, Any]
@@ -55,7 +56,7 @@ class Columns:
             return
         there = list(dict.fromkeys(name for row in rows for name in row.fields))
         self._require_columns(path, there)
-        if isinstance(faults[0], UnknownColumn) or self._unread(there):
+        if isinstance(faults[0], UnknownColumn | MissingField):
             raise DataError(self._unreadable(path, faults[0], there))
 
     def _fields(self, row: Row) -> dict[str, Any]:
@@ -82,11 +83,6 @@ class Columns:
         ]
         if unknown:
             raise DataError(f"{path}: {'; '.join(unknown)}. The columns are {', '.join(there)}")
-
-    def _unread(self, there: Sequence[str]) -> set[str]:
-        """Fields of the task that neither the config nor a column of that name gives."""
-        given = self.named.keys() | self.templates.keys() if self.named or self.templates else set(there)
-        return self.task.columns.keys() - given
 
     def _unreadable(self, path: Path, fault: RowFault | None, there: Sequence[str]) -> str:
         first, column = next(iter(self.task.columns)), there[0] if there else "text"

@@ -17,6 +17,10 @@ KINDS = {
 }
 
 
+class MissingField(RowFault):
+    """The row has nothing by the name of a field that its task needs."""
+
+
 def required_text(fields: Mapping[str, Any], name: str) -> str:
     """The text of a field, as it stands. Raises RowFault where there is none."""
     value = required(fields, name)
@@ -34,9 +38,9 @@ def required_label(fields: Mapping[str, Any], name: str) -> str:
 
 
 def required(fields: Mapping[str, Any], name: str) -> Any:
-    """The value of a field. Raises RowFault where it is missing or null."""
+    """The value of a field. Raises RowFault where it is null, MissingField where there is none."""
     if name not in fields:
-        raise RowFault(f"{name} is missing")
+        raise MissingField(f"{name} is missing")
     if fields[name] is None:
         raise RowFault(f"{name} is null")
     return fields[name]
