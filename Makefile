@@ -7,6 +7,7 @@ FOUND = $(shell for python in $(PYTHON) python3.13 python3.12 python3.11; do \
 	"$$python" -c '$(SUPPORTED)' 2>/dev/null && echo "$$python" && break; done)
 BIN = .venv/bin
 STAMP = .venv/stepladder-installed
+BENCHMARKS = lora_vs_trl few_shot_vs_lm_eval ladder_clinc150_20
 
 .PHONY: install demo test check bench
 
@@ -27,7 +28,7 @@ check: $(STAMP)
 	$(BIN)/python .ci/wheel.py
 
 bench: $(STAMP)
-	@set -e; for script in $(wildcard benchmarks/[a-z]*.py); do echo "$$script"; $(BIN)/python "$$script"; done
+	@set -e; for name in $(BENCHMARKS); do echo "$$name"; $(BIN)/python "benchmarks/$$name.py"; done
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(FOUND)" || { echo "Stepladder needs Python >= 3.11; found $$($(PYTHON) --version 2>&1)." \

@@ -33,6 +33,7 @@ def _defaults() -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         # Otherwise `mlflow server` starts seven consumers of jobs that we never send.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",

@@ -18,4 +18,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else ENDLESS).print(table)
+    make_console().print(table)
+
+
+def make_console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else ENDLESS)

@@ -60,7 +60,7 @@ def _row(candidate: Mapping[str, Any], chosen: bool, metric: str) -> list[str]:
 def _interval(figure: Mapping[str, float] | None) -> str:
     if figure is None:
         return NOTHING
-    value, low, high = (short(figure[end]) for end in ("value", "low", "high"))
+    value, low, high = (short(figure[end], digits=3) for end in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
 

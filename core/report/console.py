@@ -18,6 +18,7 @@ def show_run(console: Console, result: Mapping[str, Any], compared: Mapping[str,
     if compared:
         metric = compared["metric"]
         console.print(make_table(headers(metric), rows(compared["candidates"], compared["choice"], metric)))
+        console.print()
     _show_errors(console, result["candidates"])
     choice, registered = result["choice"], result["registered"]
     console.print(Text(f"Chosen: {choice['id'] or 'nothing'}", style="bold"))
@@ -31,12 +32,13 @@ def show_run(console: Console, result: Mapping[str, Any], compared: Mapping[str,
 
 
 def make_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
-    """The cells as text, never as markup."""
-    table = Table()
-    for name in head:
-        table.add_column(Text(name))
+    """The cells as text, never as markup; all columns but the one that only the report has room for."""
+    shown = [place for place, name in enumerate(head) if not name.startswith("against")]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place in shown:
+        table.add_column(Text(head[place].replace(" ", "\n", 1)))
     for row in body:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(row[place]) for place in shown))
     return table
 
 

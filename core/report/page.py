@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..evaluation.table import markdown
@@ -39,19 +42,22 @@ def write_page(page: Page) -> str:
 
 
 def next_commands(result: Mapping[str, Any]) -> list[str]:
-    """What the user may want to do now."""
+    """What the user may want to do now, with the tools of this installation and its registry."""
     if result["status"] != "ok":
         return [f"stepladder run --resume {result['run_dir']}"]
+    commands = [f"less {result['run_dir']}/report.md", f"{_mlflow()} ui --host 127.0.0.1"]
     registered = result["registered"]
     if registered:
-        return [f"stepladder promote {registered['name']} --version {registered['version']}", "stepladder ui"]
-    artifact = _chosen_artifact(result)
-    return [f"stepladder show {artifact}", "stepladder ui"] if artifact else ["stepladder ui"]
+        version = f"models:/{registered['name']}@{registered['alias']}"
+        commands.append(f"{_mlflow()} models serve -m {version} --env-manager local --host 127.0.0.1")
+    return commands
 
 
-def _chosen_artifact(result: Mapping[str, Any]) -> str | None:
-    chosen = (each["artifact"] for each in result["candidates"] if each["id"] == result["choice"]["id"])
-    return next(chosen, None)
+def _mlflow() -> str:
+    """The command with its registry; a server's address is left out, since it may hold a password."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    registry = f"MLFLOW_TRACKING_URI={uri} " if uri.startswith("sqlite:") else ""
+    return f"{registry}{Path(sys.executable).with_name('mlflow')}"
 
 
 def _verdict(result: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ that meet a new SQLite file at once break each other's making of the tables, so 
 
 from __future__ import annotations
 
+import logging
 import os
 
 import mlflow
@@ -21,6 +22,7 @@ REMOTE = ("http:", "https:", "databricks")
 def connect() -> MlflowClient:
     """A client of the store that is set, with its tables made."""
     bootstrap()
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports every step of making its tables
     home().mkdir(parents=True, exist_ok=True)
     uri = os.environ["MLFLOW_TRACKING_URI"]
     mlflow.set_tracking_uri(uri)

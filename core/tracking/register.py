@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -102,7 +103,12 @@ def _create(client: MlflowClient, chosen: Chosen) -> ModelVersion:
 
 def _log(chosen: Chosen) -> str:
     """Log the package to the candidate's run; returns its URI."""
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=chosen.run_id):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mlflow.start_run(run_id=chosen.run_id),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", UserWarning)  # advice to infer the signature, which is given
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(LOADER),

@@ -27,14 +27,13 @@ def run(
     resume: Annotated[str | None, typer.Option(help="go on with this run: its folder or name")] = None,
 ) -> None:
     """Fit and judge every candidate, choose the lowest rung that is good enough, and register it."""
-    from rich.console import Console
-
     from ...core.steps.ending import ending
     from ...core.training.children import Children
     from ..planning import as_error, open_run_folder, plan
+    from ..table import make_console
     from ..watch import ConsoleWatcher
 
-    console, children = Console(), Children()
+    console, children = make_console(), Children()
     request = _request(config, tuple(overrides or ()), runs, resume)
     try:
         planned = plan(request, children, console.out, announce=True)

@@ -38,7 +38,7 @@ LOST = {
     "retention": None,
     "cost": dict.fromkeys(COST),
 }
-INTERVAL = "0.9123 (0.9 to 1)"
+INTERVAL = "0.912 (0.9 to 1)"
 
 
 def test_rows_follow_the_ladder():

@@ -1,0 +1,279 @@
+"""A plugin of another package that implements every hook, in a real run that uses what it gives."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from stepladder.core import hookspecs
+
+HOOKS = {name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")}
+# No command moves an alias yet.
+NOT_FIRED = {"stepladder_promoted"}
+
+PLUGIN = """
+import json, os
+from stepladder.core.hookspecs import hookimpl
+from stepladder.core.method import Adapted, Decoder, Gate, Method, Metric, Scorer, Settings, Source, SourceRow
+from stepladder.core.method import Task, Verdict, WordedSettings
+from stepladder.core.types import Example, Prediction
+
+STEPLADDER_API = 1
+
+
+def note(hook, **told):
+    with open(os.environ["NOTES"], "a") as file:
+        file.write(json.dumps({"hook": hook, **told}) + "\\n")
+
+
+class Same(Adapted):
+    def __init__(self, answer, method):
+        self.answer, self.method = answer, method
+
+    def predict(self, examples):
+        answers = self.method.decoder.decode(self, examples)
+        return [Prediction(each.id, said) for each, said in zip(examples, answers, strict=True)]
+
+    def write(self, examples, **how):
+        return [self.answer for _ in examples]
+
+    def save(self, folder):
+        (folder / "same.json").write_text(json.dumps(self.answer))
+
+    @classmethod
+    def load(cls, folder, base, schema, method):
+        return cls(json.loads((folder / "same.json").read_text()), method)
+
+
+class Majority(Method):
+    name = "x_majority"
+    rung = 0.05
+    summary = "the answer that most training rows have"
+    tasks = ("x_reply",)
+    adapted = Same
+
+    class Settings(WordedSettings):
+        decoder: str | dict[str, dict] = "x_shout"
+
+    def fit(self, base, data, context):
+        answers = [row.expected for row in data.train.examples()]
+        return Same(max(sorted(set(answers)), key=answers.count), self)
+
+
+class Reply(Task):
+    name = "x_reply"
+    summary = "reply to a line"
+    columns = {"line": "what is said", "reply": "what is replied"}
+    answering = "generate"
+    metrics = ("x_loud",)
+    chooses_by = "x_loud"
+
+    def example(self, row_id, fields):
+        return Example(row_id, fields["line"], fields["reply"])
+
+    def question(self, example, style, instruction, labels):
+        return example.input
+
+
+class Bars(Source):
+    name = "x_bars"
+    suffixes = (".bars",)
+
+    def rows(self, path):
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            said, reply = line.split("|")
+            yield SourceRow(number, {"line": said, "reply": reply}, raw=line)
+
+
+class Loud(Metric):
+    name = "x_loud"
+
+    def row(self, record):
+        return float(record.predicted == record.expected.upper())
+
+
+class Shout(Decoder):
+    name = "x_shout"
+
+    def decode(self, writer, examples):
+        written = writer.write(examples, temperature=0.0, top_k=None, top_p=1.0, seed=0)
+        return [text.upper() for text in written]
+
+
+class Length(Scorer):
+    name = "x_length"
+
+    def score(self, example, answer):
+        return float(len(answer))
+
+
+class Open(Gate):
+    name = "x_open"
+
+    def judge(self, challenger, champion):
+        return Verdict(True, "always")
+
+
+@hookimpl
+def stepladder_methods():
+    note("stepladder_methods")
+    return [Majority]
+
+
+@hookimpl
+def stepladder_tasks():
+    note("stepladder_tasks")
+    return [Reply]
+
+
+@hookimpl
+def stepladder_sources():
+    note("stepladder_sources")
+    return [Bars]
+
+
+@hookimpl
+def stepladder_metrics():
+    note("stepladder_metrics")
+    return [Loud]
+
+
+@hookimpl
+def stepladder_decoders():
+    note("stepladder_decoders")
+    return [Shout]
+
+
+@hookimpl
+def stepladder_scorers():
+    note("stepladder_scorers")
+    return [Length]
+
+
+@hookimpl
+def stepladder_gates():
+    note("stepladder_gates")
+    return [Open]
+
+
+@hookimpl
+def stepladder_run_started(run):
+    note("stepladder_run_started", run=run)
+
+
+@hookimpl
+def stepladder_candidate_finished(run, candidate):
+    note("stepladder_candidate_finished", run=run, candidate=candidate)
+
+
+@hookimpl
+def stepladder_registered(run, registered):
+    note("stepladder_registered", run=run, registered=registered)
+
+
+@hookimpl
+def stepladder_promoted(promotion):
+    note("stepladder_promoted", promotion=promotion)
+"""
+CONFIG = """
+name: replies
+base: {base}
+task: x_reply
+data: {{train: train.bars, test: test.bars}}
+methods: [x_majority]
+register: replies
+"""
+GIVES = [
+    *(["decoder", "x_shout"], ["gate", "x_open"], ["method", "x_majority"], ["metric", "x_loud"]),
+    *(["scorer", "x_length"], ["source", "x_bars"], ["task", "x_reply"]),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, base_folder):
+    """A config and rows that only the plugin can read, and the plugin as its wheel would be installed."""
+    folder = tmp_path_factory.mktemp("project")
+    about = folder / "site" / "x-0.2.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: x\nVersion: 0.2\n")
+    (about / "entry_points.txt").write_text("[stepladder.plugins]\nx = x_plugin\n")
+    (folder / "site" / "x_plugin.py").write_text(PLUGIN)
+    lines = [
+        f"{owner} {thing} is {colour}|{'red' if colour == 'red' else 'blue'}"
+        for owner in ("my", "your")
+        for thing in ("car", "house", "door")
+        for colour in ("red", "blue", "very blue", "dull blue")
+    ]
+    (folder / "train.bars").write_text("\n".join(lines[:16]))
+    (folder / "test.bars").write_text("\n".join(lines[16:]))
+    (folder / "replies.yaml").write_text(CONFIG.format(base=base_folder))
+    return folder
+
+
+def stepladder(project, *arguments):
+    environment = {
+        **os.environ,
+        "STEPLADDER_HOME": str(project / "home"),
+        "PYTHONPATH": str(project / "site"),
+        "NOTES": str(project / "notes"),
+        "OMP_NUM_THREADS": "1",
+    }
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(
+        [sys.executable, "-c", "from stepladder.flows.cli import main; main()", *arguments],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def told(project):
+    """What the plugin wrote down in a run, each hook with its arguments."""
+    stepladder(project, "run", "replies.yaml", "--engine", "inline")
+    return [json.loads(line) for line in (project / "notes").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def result(told, project):
+    (path,) = (project / "runs").glob("replies-*/result.json")
+    return json.loads(path.read_text())
+
+
+def test_the_plugin_implements_every_hook_there_is(told, project):
+    listed = json.loads(stepladder(project, "plugins", "--json"))
+    (plugin,) = [each for each in listed if each["name"] == "x"]
+    assert (plugin["status"], plugin["error"]) == ("ok", "")
+    assert (plugin["distribution"], plugin["version"]) == ("x", "0.2")
+    assert set(plugin["hooks"]) == HOOKS
+    assert plugin["gives"] == GIVES
+
+
+def test_a_run_fires_every_hook_but_those_of_a_promotion(told):
+    assert {each["hook"] for each in told} == HOOKS - NOT_FIRED
+
+
+def test_events_are_told_once_with_what_the_result_says(told, result):
+    run = {key: result[key] for key in ("name", "fingerprint", "run_dir")}
+    events = [each for each in told if len(each) > 1]
+    assert events == [
+        {"hook": "stepladder_run_started", "run": run},
+        {"hook": "stepladder_registered", "run": run, "registered": result["registered"]},
+        {"hook": "stepladder_candidate_finished", "run": run, "candidate": result["candidates"][0]},
+    ]
+    assert result["registered"] == {"name": "replies", "version": "1", "alias": "challenger"}
+
+
+def test_what_the_plugin_gives_does_the_work(result):
+    (candidate,) = result["candidates"]
+    assert result["data"]["test"]["read"] == 8, "its source"
+    with open(candidate["predictions"]) as file:
+        rows = [json.loads(line) for line in file]
+    assert {row["predicted"] for row in rows} == {"BLUE"}, "its method, by its decoder"
+    assert sorted(row["expected"] for row in rows) == ["blue"] * 6 + ["red"] * 2, "its task"
+    assert candidate["metrics"]["x_loud"]["value"] == 0.75, "its metric"
