@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from stepladder.core import hookspecs
+from stepladder.core.discovery import discover
 
 HOOKS = {name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")}
 # No command moves an alias yet.
@@ -184,10 +186,10 @@ data: {{train: train.bars, test: test.bars}}
 methods: [x_majority]
 register: replies
 """
-GIVES = [
-    *(["decoder", "x_shout"], ["gate", "x_open"], ["method", "x_majority"], ["metric", "x_loud"]),
-    *(["scorer", "x_length"], ["source", "x_bars"], ["task", "x_reply"]),
-]
+GIVES = (
+    *(("decoder", "x_shout"), ("gate", "x_open"), ("method", "x_majority"), ("metric", "x_loud")),
+    *(("scorer", "x_length"), ("source", "x_bars"), ("task", "x_reply")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +213,9 @@ def project(tmp_path_factory, base_folder):
     return folder
 
 
-def stepladder(project, *arguments):
+@pytest.fixture(scope="module")
+def told(project):
+    """What the plugin wrote down in a run, each hook with its arguments."""
     environment = {
         **os.environ,
         "STEPLADDER_HOME": str(project / "home"),
@@ -220,8 +224,10 @@ def stepladder(project, *arguments):
         "OMP_NUM_THREADS": "1",
     }
     environment.pop("MLFLOW_TRACKING_URI", None)
+    command = "from stepladder.flows.cli import main; main()"
+    arguments = ["run", "replies.yaml", "--engine", "inline"]
     done = subprocess.run(
-        [sys.executable, "-c", "from stepladder.flows.cli import main; main()", *arguments],
+        [sys.executable, "-c", command, *arguments],
         cwd=project,
         env=environment,
         capture_output=True,
@@ -229,13 +235,6 @@ def stepladder(project, *arguments):
         check=False,
     )
     assert done.returncode == 0, done
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def told(project):
-    """What the plugin wrote down in a run, each hook with its arguments."""
-    stepladder(project, "run", "replies.yaml", "--engine", "inline")
     return [json.loads(line) for line in (project / "notes").read_text().splitlines()]
 
 
@@ -245,13 +244,20 @@ def result(told, project):
     return json.loads(path.read_text())
 
 
-def test_the_plugin_implements_every_hook_there_is(told, project):
-    listed = json.loads(stepladder(project, "plugins", "--json"))
-    (plugin,) = [each for each in listed if each["name"] == "x"]
-    assert (plugin["status"], plugin["error"]) == ("ok", "")
-    assert (plugin["distribution"], plugin["version"]) == ("x", "0.2")
-    assert set(plugin["hooks"]) == HOOKS
-    assert plugin["gives"] == GIVES
+@pytest.fixture
+def plugin(project, tmp_path, monkeypatch):
+    """The plugin as discovery sees it."""
+    monkeypatch.syspath_prepend(project / "site")
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    yield next(each for each in discover().plugins if each.name == "x")
+    sys.modules.pop("x_plugin", None)
+
+
+def test_the_plugin_implements_every_hook_there_is(plugin):
+    assert (plugin.status, plugin.error) == ("ok", "")
+    assert (plugin.distribution, plugin.version) == ("x", "0.2")
+    assert set(plugin.hooks) == HOOKS
+    assert plugin.gives == GIVES
 
 
 def test_a_run_fires_every_hook_but_those_of_a_promotion(told):
@@ -272,8 +278,7 @@ def test_events_are_told_once_with_what_the_result_says(told, result):
 def test_what_the_plugin_gives_does_the_work(result):
     (candidate,) = result["candidates"]
     assert result["data"]["test"]["read"] == 8, "its source"
-    with open(candidate["predictions"]) as file:
-        rows = [json.loads(line) for line in file]
+    rows = [json.loads(line) for line in Path(candidate["predictions"]).read_text().splitlines()]
     assert {row["predicted"] for row in rows} == {"BLUE"}, "its method, by its decoder"
     assert sorted(row["expected"] for row in rows) == ["blue"] * 6 + ["red"] * 2, "its task"
     assert candidate["metrics"]["x_loud"]["value"] == 0.75, "its metric"
