@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..types import Encoded
+from .attention import tree_arguments, use_tree_attention
 from .head import cross_entropy_sum, log_probabilities
 from .tree import Tree, build_tree, common_length, group_into_trees
 
@@ -160,6 +161,10 @@ class PlainEngine(Engine):
 def make_engine(model: Any, max_tokens: int) -> Engine:
     """The tree where it computes what the model computes, else the model's own forward."""
     engine = TreeEngine(model, max_tokens)
+    if use_tree_attention(model):
+        if agrees(engine):
+            return engine
+        model.set_attn_implementation("sdpa")
     return engine if agrees(engine) else PlainEngine(model, max_tokens)
 
 
@@ -194,6 +199,7 @@ def tree_states(model: Any, tree: Tree, all_layers: bool = False, root: Root = R
         past_key_values=root.cache,
         use_cache=root.cache is not None,
         output_hidden_states=all_layers,
+        **tree_arguments(model, tree, root.length),
     )
     if root.cache is not None:
         root.cache.crop(-len(tree))
