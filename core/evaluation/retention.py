@@ -15,7 +15,7 @@ from ..model.base import Base
 from ..types import Encoded
 
 WINDOW = 512
-MAX_TOKENS = 8192
+MAX_TOKENS = 4608
 MIN_TOKENS = 4000
 
 
