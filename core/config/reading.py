@@ -62,7 +62,7 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise ConfigError(str(path), [missing_file(path)]) from None
     except OSError as error:
-        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from None
+        raise ConfigError(str(path), [f"cannot be read ({error.strerror}): expected a YAML file"]) from None
 
 
 def missing_file(path: Path) -> str:

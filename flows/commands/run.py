@@ -49,7 +49,7 @@ def run(
 
 
 def _request(config: Path | None, overrides: tuple[str, ...], runs: Path, resume: str | None) -> Request:
-    """Raises InputError unless there is exactly one of a config and a run to resume."""
+    """Raises InputError unless there is a folder for runs, and one of a config and a run to resume."""
     from ...core.errors import InputError
     from ..planning import Request, resumed
 
@@ -57,6 +57,8 @@ def _request(config: Path | None, overrides: tuple[str, ...], runs: Path, resume
         raise InputError(
             "run: expected either CONFIG or --resume RUN, found both; a run has its config with it"
         )
+    if runs.exists() and not runs.is_dir():
+        raise InputError(f"run: --runs: expected a folder, found the file {runs}: name another")
     if resume:
         return resumed(resume, runs, overrides)
     if config is None:
