@@ -304,7 +304,7 @@ def test_a_file_that_is_no_config_is_refused_with_its_line(tmp_path: Path, text:
 def test_a_file_that_cannot_be_read_is_refused(write: Write, tmp_path: Path) -> None:
     write()
     assert faults(tmp_path / "rnu.yaml") == (f"no such file: {tmp_path}/rnu.yaml (did you mean 'run.yaml'?)",)
-    assert faults(tmp_path) == ("cannot be read: Is a directory",)
+    assert faults(tmp_path) == ("cannot be read (Is a directory): expected a YAML file",)
     (tmp_path / "latin.yaml").write_bytes("name: Café".encode("latin-1"))
     assert faults(tmp_path / "latin.yaml") == ("byte 9 is not UTF-8",)
 
