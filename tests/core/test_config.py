@@ -416,8 +416,8 @@ def test_ids_name_what_differs_and_are_safe_folder_names(write: Write) -> None:
         "lora-learning_rate1e-05-rsloratrue-targetnull",
         "lora-learning_rate0.002-rslorafalse-targetq_proj",
     ]
-    assert ids(resolved)[3].startswith("lora-learning_rate0.001-rslorafalse-target")
-    assert len(ids(resolved)[3].removeprefix("lora-learning_rate0.001-rslorafalse-target")) == 8
+    assert ids(resolved)[3].startswith("lora-learning_rate0.002-rslorafalse-target")
+    assert len(ids(resolved)[3].removeprefix("lora-learning_rate0.002-rslorafalse-target")) == 8
     assert ids(resolved)[4:] == ["few_shot-seed-1", "few_shot-seed2"]
 
 
