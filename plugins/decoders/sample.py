@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Decoder, Settings, Writer
+from ...core.method import Decoder, Writer
 from ...core.types import Example
 
 
@@ -23,7 +23,7 @@ def stepladder_decoders() -> Sequence[type[Decoder]]:
 class Sample(Decoder):
     name = "sample"
 
-    class Settings(Settings):
+    class Settings(Decoder.Settings):
         temperature: float = Field(0.7, ge=0, description="0 is greedy")
         top_k: int | None = Field(None, ge=1, description="draw among so many likeliest tokens")
         top_p: float = Field(0.95, gt=0, le=1, description="draw among the likeliest tokens of this mass")

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from ...core.errors import StepError
 from ...core.hookspecs import hookimpl
-from ...core.method import Adapted, Context, Data, DataSchema, Method, Settings
+from ...core.method import Adapted, Context, Data, DataSchema, Method
 from ...core.model.base import Base
 from ...core.types import Example, Prediction
 
@@ -158,7 +158,7 @@ class LinearProbe(Method):
     tasks = ("classify",)
     adapted = Probe
 
-    class Settings(Settings):
+    class Settings(Method.Settings):
         layers: int = Field(8, ge=1, description="how many layers are tried, evenly spread")
         folds: int = Field(4, ge=2, description="folds of the cross-validation")
         c: list[Annotated[float, Field(gt=0)]] = Field(
