@@ -190,9 +190,8 @@ def report(base: Base, rows: Sequence[Encoded], results: Any, losses: Any) -> di
     paddings = ", ".join(f"{name} {padded(rows, order)}" for name, order in orders(rows).items())
     gflops = max(result["matmul_gflops"] for sides in results.values() for result in sides["ours"])
     print(f"{len(rows)} rows, {tokens} tokens, {trained} of them trained; padded: {paddings}")
-    print(
-        f"matrix multiply {gflops:.0f} GFLOP/s, so at most {limit(base, rows, gflops):.0f} tokens/s unshared"
-    )
+    most = limit(base, rows, gflops)
+    print(f"matrix multiply {gflops:.0f} GFLOP/s, so at most {most:.0f} tokens/s with nothing shared")
     return {order: sides["TRL"].seconds / sides["ours"].seconds for order, sides in figures.items()}
 
 
