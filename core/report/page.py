@@ -54,10 +54,13 @@ def next_commands(result: Mapping[str, Any]) -> list[str]:
 
 
 def _mlflow() -> str:
-    """The command with its registry; a server's address is left out, since it may hold a password."""
+    """The command with its registry; a server's address is left out, since it may hold a password.
+
+    MLflow starts its servers by name, so this installation's programs must be on the path.
+    """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     registry = f"MLFLOW_TRACKING_URI={uri} " if uri.startswith("sqlite:") else ""
-    return f"{registry}{Path(sys.executable).with_name('mlflow')}"
+    return f"PATH={Path(sys.executable).parent}:$PATH {registry}mlflow"
 
 
 def _verdict(result: Mapping[str, Any]) -> Iterator[str]:
