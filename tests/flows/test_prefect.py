@@ -34,6 +34,11 @@ def _title(task):
     return task.name.rpartition("-")[0] if task.state.name == "NotReady" else task.name
 
 
+def _ended(task):
+    """A task whose events are still on their way has a row at the server before it has a state."""
+    return task.state is not None and (task.state.is_final() or task.state.name == "NotReady")
+
+
 def flow_run(name, number):
     """The flow run of this name, and its tasks by their names, once the server knows how all have ended."""
     from prefect import get_client
@@ -48,7 +53,7 @@ def flow_run(name, number):
     end = time.monotonic() + 30
     while True:
         run, tasks = asyncio.run(ask())
-        if len([task for task in tasks if task.state.is_final() or task.state.name == "NotReady"]) == number:
+        if sum(map(_ended, tasks)) == number:
             return run, {_title(task): task for task in tasks}
         assert time.monotonic() < end, "the server has not heard of the end of every task"
 
