@@ -82,4 +82,16 @@ def stepladder_registered(run: Mapping[str, Any], registered: Mapping[str, Any])
 
 @hookspec
 def stepladder_promoted(promotion: Mapping[str, Any]) -> None:
-    """Called after an alias has moved. `promotion`: name, version, previous version."""
+    """Called after a version became the champion. `promotion`: name, version, previous (or None)."""
+    raise NotImplementedError
+
+
+@hookspec
+def stepladder_rejected(promotion: Mapping[str, Any]) -> None:
+    """Called after the gates said no. `promotion`: name, version, previous (the champion still), reason."""
+    raise NotImplementedError
+
+
+@hookspec
+def stepladder_rolled_back(promotion: Mapping[str, Any]) -> None:
+    """Called after an earlier champion is back. `promotion`: name, version, previous (who was champion)."""

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     Counts = NDArray[np.float64]
     Figures = NDArray[np.float64]
 
-Answering = Literal["choose", "generate", "likelihood"]
+# How a task is answered: by one label of a closed set, by one of the row's own options, in words of the
+# candidate's own, or not at all but by the probability of the text.
+Answering = Literal["label", "choose", "generate", "likelihood"]
 Style = Literal["instruction", "question", "cloze"]
 
 
@@ -116,6 +118,22 @@ class Trainable:
         return sum(parameter.numel() for parameter in self.parameters.values())
 
 
+Weights = Mapping[str, "torch.Tensor"]
+Fold = Callable[["torch.Tensor"], "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class PeftAdapter:
+    """An adapter in the format of the PEFT library.
+
+    `config` is what adapter_config.json says beside the base, `tensors` are those of
+    adapter_model.safetensors by PEFT's names.
+    """
+
+    config: Mapping[str, Any]
+    tensors: Weights
+
+
 class Adapted(ABC):
     """A base after a method: it predicts, saves and loads itself, and says what it cost."""
 
@@ -156,7 +174,7 @@ class Method(ABC):
     name: ClassVar[str]
     rung: ClassVar[float]
     summary: ClassVar[str]
-    tasks: ClassVar[tuple[str, ...]]
+    answers: ClassVar[tuple[Answering, ...]]  # it does every task that is answered in one of these ways
     adapted: ClassVar[type[Adapted]]
 
     class Settings(Settings):
@@ -174,6 +192,20 @@ class Method(ABC):
     def needs(cls, settings: BaseModel) -> Sequence[str]:
         """Ids of the candidates that must be fitted before this one."""
         return ()
+
+    def as_peft(self, weights: Weights, model: Mapping[str, Any]) -> PeftAdapter | None:
+        """The saved `weights` as PEFT reads them; None where PEFT has no such form.
+
+        `model` is the base's config.json.
+        """
+        return None
+
+    def folds(self, weights: Weights) -> Mapping[str, Fold] | None:
+        """What the saved `weights` make of each weight of the base that they change, by its name there.
+
+        None where the candidate is no change of the base's weights.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -319,11 +351,56 @@ class Verdict:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """A model version as gates see it.
+
+    `entry` is its entry of the result.json of the run that made it, `records` are its answers to test rows
+    of the challenger, `seconds_per_row` wall seconds of some of them answered one at a time, on the machine
+    that judges.
+    """
+
+    version: str
+    entry: Mapping[str, Any]
+    records: Sequence[Record]
+    seconds_per_row: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A promotion that gates judge. `champion` is None where there is none yet, and where it could not be
+    scored; then `champion_fault` says why.
+
+    `metrics` are the task's, first the one that chooses. `excluded` counts the challenger's test rows that
+    the champion was trained on: it is not scored on them. `approval` says who approved the challenger.
+    """
+
+    challenger: Contestant
+    champion: Contestant | None
+    metrics: Mapping[str, Metric]
+    champion_fault: str = ""
+    excluded: int = 0
+    approval: str = ""
+
+    def paired(self) -> tuple[list[Record], list[Record]]:
+        """The records of challenger and champion on the rows that both answered, in the same order."""
+        assert self.champion is not None, "asked for where there is a champion"
+        ours = {record.id: record for record in self.challenger.records}
+        theirs = [record for record in self.champion.records if record.id in ours]
+        return [ours[record.id] for record in theirs], theirs
+
+
 class Gate(ABC):
     """A condition on a promotion."""
 
     name: ClassVar[str]
 
+    class Settings(Settings):
+        """No settings unless a subclass declares some."""
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings = settings
+
     @abstractmethod
-    def judge(self, challenger: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Verdict:
-        """Compare two candidates' entries of result.json; `champion` is None at the first promotion."""
+    def judge(self, contest: Contest) -> Verdict:
+        """Whether the challenger may become the champion, as far as this gate goes."""

@@ -24,7 +24,8 @@ class Example:
     """One row after its task has read it: what is asked, and what is right.
 
     `messages` holds the whole conversation (answer included) for rows that came as one, `options` the
-    answers of a row that brings its own; both are empty otherwise.
+    answers of a row that brings its own; both are empty otherwise. `slices` says in which part of the data
+    the row lies, by each column of `data.slices`.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Example:
     expected: str
     messages: tuple[Message, ...] = ()
     options: tuple[str, ...] = ()
+    slices: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Record:
     scores: Mapping[str, float] | None = None
     negative_log_likelihood: float | None = None
     tokens: int = 0
+    slices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

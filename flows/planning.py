@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import InputError, StepError, did_you_mean
+from ..core.errors import GateError, InputError, StepError, StepladderError, did_you_mean
 from ..core.report.folder import CONFIG, write_config
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
@@ -85,10 +85,10 @@ def resumed(run: str, runs: Path, overrides: tuple[str, ...] = ()) -> Request:
     return Request(folder / CONFIG, overrides, runs=folder.absolute().parent)
 
 
-def as_error(exit_code: int, message: str, traceback: str) -> InputError | StepError:
+def as_error(exit_code: int, message: str, traceback: str) -> StepladderError:
     """A child's error, as if it had been raised here, with its own traceback beside this process's."""
-    kind = InputError if exit_code == InputError.exit_code else StepError
-    error = kind(message)
+    kinds = {kind.exit_code: kind for kind in (InputError, GateError)}
+    error = kinds.get(exit_code, StepError)(message)
     if traceback:
         error.add_note(f"In the child process:\n{traceback}")
     return error

@@ -22,18 +22,20 @@ from .faults import Fault, show, validate
 from .places import absolute
 
 MOST_CANDIDATES = 256
+METHODS = "methods"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One item of `methods`, well-formed."""
+    """One item of `methods`, or of another list of names with settings, well-formed."""
 
     name: str
     settings: dict[str, Any]
+    section: str = METHODS
 
     @property
     def place(self) -> str:
-        return f"methods.{self.name}"
+        return f"{self.section}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +66,22 @@ class Drafting:
             except PluginError as error:
                 faults.append(Fault("methods", str(error)))
                 continue
-            if self.task is not None and self.task not in method.tasks:
-                faults.append(self._other_task(entry, method, self.task))
+            able = self.registry.tasks_of(method)
+            if self.task is not None and self.task not in able:
+                faults.append(self._other_task(entry, able, self.task))
             made, wrong = self._vary(entry, method)
             drafts += made
             faults += wrong
         return drafts, list(dict.fromkeys(faults))
 
-    def _other_task(self, entry: Entry, method: type[Method], task: str) -> Fault:
-        able = [name for name, other in self.registry.methods.items() if task in other.tasks]
+    def _other_task(self, entry: Entry, able: Sequence[str], task: str) -> Fault:
+        others = [
+            name for name, other in self.registry.methods.items() if task in self.registry.tasks_of(other)
+        ]
         return Fault(
             entry.place,
-            f"does not do the task {task!r}, only {', '.join(method.tasks)}; "
-            f"methods that do: {', '.join(able) or 'none'}",
+            f"does not do the task {task!r}, only {', '.join(able) or 'none that is installed'}; "
+            f"methods that do: {', '.join(others) or 'none'}",
         )
 
     def _vary(self, entry: Entry, method: type[Method]) -> tuple[list[Draft], list[Fault]]:
@@ -109,28 +114,30 @@ class Drafting:
         return None if faults else Draft(method, settings, resolved, tuple(entry.settings)), faults
 
 
-def read_entries(values: Any) -> tuple[list[Entry], list[Fault]]:
-    """The items of `methods`; those of a wrong form are faults."""
+def read_entries(
+    values: Any, section: str = METHODS, what: str = "method"
+) -> tuple[list[Entry], list[Fault]]:
+    """The items of a list of names with settings; those of a wrong form are faults."""
     if not isinstance(values, list) or not values:
-        return [], [Fault("methods", f"expected a list of methods, found {show(values)}")]
-    read = [_read_entry(number, value) for number, value in enumerate(values, start=1)]
+        return [], [Fault(section, f"expected a list of {what}s, found {show(values)}")]
+    read = [_read_entry(number, value, section, what) for number, value in enumerate(values, start=1)]
     return [e for e in read if isinstance(e, Entry)], [f for f in read if isinstance(f, Fault)]
 
 
-def _read_entry(number: int, value: Any) -> Entry | Fault:
-    place = f"methods, item {number}"
+def _read_entry(number: int, value: Any, section: str, what: str) -> Entry | Fault:
+    place = f"{section}, item {number}"
     if isinstance(value, str):
-        return Entry(value, {})
+        return Entry(value, {}, section)
     if not isinstance(value, dict) or not value:
-        return Fault(place, f"expected a method's name or {{name: settings}}, found {show(value)}")
+        return Fault(place, f"expected a {what}'s name or {{name: settings}}, found {show(value)}")
     if len(value) > 1:
         name, *others = value
         hint = f"indent {', '.join(others)} below {name}" if value[name] is None else "give each its own '- '"
-        return Fault(place, f"expected one method, found {', '.join(value)}: {hint}")
+        return Fault(place, f"expected one {what}, found {', '.join(value)}: {hint}")
     ((name, settings),) = value.items()
     if not isinstance(settings, dict | None):
-        return Fault(f"methods.{name}", f"expected a mapping of settings, found {show(settings)}")
-    return Entry(name, settings or {})
+        return Fault(f"{section}.{name}", f"expected a mapping of settings, found {show(settings)}")
+    return Entry(name, settings or {}, section)
 
 
 def _swept(entry: Entry, method: type[Method]) -> dict[str, list[Any]]:

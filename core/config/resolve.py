@@ -14,6 +14,7 @@ from .candidates import add_needs, name_candidates
 from .document import Document, read_document
 from .drafts import Draft, Drafting, read_entries
 from .faults import Fault, validate
+from .gates import check_gates
 from .places import check_base, check_files
 from .schema import Config
 from .task import check_task, check_templates, find_task
@@ -65,6 +66,7 @@ def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fa
     if task is not None:
         faults += check_task(values, task, registry)
     faults += [*check_templates(values.get("data")), *check_files(document, registry), *check_base(document)]
+    faults += check_gates(values, registry)[1]
     if "methods" not in values:
         return [], faults
     entries, wrong = read_entries(values["methods"])
@@ -74,8 +76,11 @@ def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fa
 
 
 def _check_schema(values: Mapping[str, Any]) -> list[Fault]:
-    """Faults of all keys but `methods`, whose form has words of its own."""
-    _, faults = validate(Config, {**values, "methods": []} if "methods" in values else values)
+    """Faults of all keys but the lists of names with settings, whose form has words of its own."""
+    own: dict[str, Any] = {"methods": []} if "methods" in values else {}
+    if isinstance(values.get("promote"), dict):
+        own["promote"] = {**values["promote"], "gates": None}
+    _, faults = validate(Config, {**values, **own})
     return faults
 
 
@@ -92,6 +97,7 @@ def _complete(document: Document, registry: Registry) -> Config:
     values["choose"] = dict(values.get("choose") or {})
     if values["choose"].get("metric") is None:
         values["choose"]["metric"] = registry.task(values["task"]).chooses_by
+    values["promote"] = {"gates": check_gates(values, registry)[0]}
     config, faults = validate(Config, values)
     assert isinstance(config, Config), f"checked before: {faults}"
     return config

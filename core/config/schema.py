@@ -48,6 +48,7 @@ class DataConfig(Section):
     columns: dict[str, str] = Field({}, description="field of the task → column of the files")
     prompt: str | None = Field(None, description="Jinja template of the task's first field")
     response: str | None = Field(None, description="Jinja template of the task's second field")
+    slices: tuple[str, ...] = Field((), description="columns by whose values scores are told apart too")
     instruction: str = ""
     limit: Limit = Limit()
     max_bad: float = Field(0.1, ge=0, le=1, description="above this share of bad rows the run stops")
@@ -70,6 +71,14 @@ class ChooseConfig(Section):
     max_fit_seconds: float | None = Field(None, gt=0)
 
 
+class PromoteConfig(Section):
+    """What a version of this run must pass before it is the champion."""
+
+    gates: tuple[dict[str, dict[str, Any]], ...] | None = Field(
+        None, description="default: better_than_champion, and no_forgetting where there is a retain text"
+    )
+
+
 class Config(Section):
     """One run. `methods` are one-key mappings from a method to its settings, as written in the file.
 
@@ -86,3 +95,5 @@ class Config(Section):
     retain: RetainConfig | None = None
     choose: ChooseConfig = ChooseConfig()
     register_as: Name | None = Field(None, alias="register")
+    promote: PromoteConfig = PromoteConfig()
+    data_license: str | None = Field(None, description="of the rows; kept with a registered model")

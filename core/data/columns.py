@@ -7,7 +7,7 @@ field) and `response` (its second), or it names none and each is read from the c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +27,7 @@ class Columns:
     task: Task
     named: Mapping[str, str] = field(default_factory=dict)
     templates: Mapping[str, Template] = field(default_factory=dict)
+    slices: Sequence[str] = ()
 
     @classmethod
     def of(cls, task: Task, data: Mapping[str, Any]) -> Self:
@@ -37,13 +38,14 @@ class Columns:
             has = f"task {task.name} has the fields {', '.join(task.columns)}"
             faults = [f"no field {name!r}{did_you_mean(name, task.columns)}; {has}" for name in unknown]
             raise ConfigError("data.columns", faults)
-        return cls(task, named, _templates(task, data, named))
+        return cls(task, named, _templates(task, data, named), tuple(data.get("slices") or ()))
 
     def read(self, row: SourceRow) -> Example:
         """The row as its task reads it, without an id. Raises RowFault."""
         if row.fault is not None:
             raise RowFault(row.fault)
-        return self.task.example("", self._fields(row.fields))
+        example = self.task.example("", self._fields(row.fields))
+        return replace(example, slices=self._slices(row.fields)) if self.slices else example
 
     def check(self, path: Path, head: Sequence[SourceRow]) -> None:
         """Raises DataError where not one of the first rows has what the config or the task asks for.
@@ -52,9 +54,11 @@ class Columns:
         """
         rows = [row for row in head if row.fault is None]
         faults = [self._fault(row) for row in rows]
+        there = list(dict.fromkeys(name for row in rows for name in row.fields))
+        if rows:
+            self._require_slices(path, there)
         if not rows or None in faults:
             return
-        there = list(dict.fromkeys(name for row in rows for name in row.fields))
         self._require_columns(path, there)
         if isinstance(faults[0], UnknownColumn | MissingField):
             raise DataError(self._unreadable(path, faults[0], there))
@@ -67,6 +71,10 @@ class Columns:
             if column not in row:
                 raise UnknownColumn(f"no column {column!r}; the row has {', '.join(row) or 'none'}")
         return {name: row[column] for name, column in self.named.items()} | written
+
+    def _slices(self, row: Row) -> dict[str, str]:
+        """A row that says nothing in one of the columns lies in the slice of no name."""
+        return {name: "" if row.get(name) is None else str(row[name]) for name in self.slices}
 
     def _fault(self, row: SourceRow) -> RowFault | None:
         try:
@@ -83,6 +91,14 @@ class Columns:
         ]
         if unknown:
             raise DataError(f"{path}: {'; '.join(unknown)}. The columns are {', '.join(there)}")
+
+    def _require_slices(self, path: Path, there: Sequence[str]) -> None:
+        for column in self.slices:
+            if column not in there:
+                raise DataError(
+                    f"{path}: data.slices: no row has a column {column!r}{did_you_mean(column, there)}. "
+                    f"The columns are {', '.join(there)}"
+                )
 
     def _unreadable(self, path: Path, fault: RowFault | None, there: Sequence[str]) -> str:
         first, column = next(iter(self.task.columns)), there[0] if there else "text"

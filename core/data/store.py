@@ -27,6 +27,7 @@ EXAMPLE_FEATURES = Features(
         "expected": Value("string"),
         "messages": Value("string"),
         "options": List(Value("string")),
+        "slices": Value("string"),
     }
 )
 ENCODED_FEATURES = Features(
@@ -74,7 +75,7 @@ class ArrowSplit:
     """One split, read from its folder as asked (`types.Split`)."""
 
     def __init__(self, rows: Dataset) -> None:
-        self._examples = rows.select_columns(["id", "input", "expected", "messages", "options"])
+        self._examples = rows.select_columns(["id", "input", "expected", "messages", "options", "slices"])
         prepared = [name for name in ("tokens", "trained") if name in rows.column_names]
         self._encoded = rows.select_columns(prepared)
 
@@ -133,6 +134,7 @@ def example_batch(lines: Sequence[Line]) -> pa.RecordBatch:
         "expected": [example.expected for example in examples],
         "messages": [_as_json(example.messages) for example in examples],
         "options": [list(example.options) for example in examples],
+        "slices": [json.dumps(example.slices, ensure_ascii=False) for example in examples],
     }
     return pa.RecordBatch.from_pydict(columns, schema=EXAMPLE_FEATURES.arrow_schema)
 
@@ -170,7 +172,8 @@ def write_json(path: Path, content: Any) -> None:
 def _example(row: Mapping[str, Any]) -> Example:
     turns = json.loads(row["messages"]) if row["messages"] else ()
     messages = tuple(Message(turn["role"], turn["content"]) for turn in turns)
-    return Example(row["id"], row["input"], row["expected"], messages, tuple(row["options"]))
+    options, slices = tuple(row["options"]), json.loads(row["slices"])
+    return Example(row["id"], row["input"], row["expected"], messages, options, slices)
 
 
 def _as_json(messages: Sequence[Message]) -> str:

@@ -66,8 +66,10 @@ NAME = Attribute("a name of small letters, digits and _", _is_name)
 NAMES = Attribute("a tuple of names", _are_names)
 TEXT = Attribute("text", lambda value: isinstance(value, str) and bool(value))
 SETTINGS = Attribute("a subclass of stepladder.core.method.Settings", _are_settings)
-ANSWERING = Attribute(
-    f"one of {', '.join(get_args(contract.Answering))}", lambda value: value in get_args(contract.Answering)
+WAYS = get_args(contract.Answering)
+ANSWERING = Attribute(f"one of {', '.join(WAYS)}", lambda value: value in WAYS)
+ANSWERS = Attribute(
+    f"a tuple of some of {', '.join(WAYS)}", lambda value: _are_names(value) and set(value) <= set(WAYS)
 )
 
 KINDS: Mapping[str, Kind] = {
@@ -77,7 +79,7 @@ KINDS: Mapping[str, Kind] = {
             "name": NAME,
             "rung": Attribute("a number", _is_number),
             "summary": TEXT,
-            "tasks": NAMES,
+            "answers": ANSWERS,
             "adapted": Attribute("a subclass of stepladder.core.method.Adapted", _is_adapted),
             "Settings": SETTINGS,
         },
@@ -99,7 +101,7 @@ KINDS: Mapping[str, Kind] = {
     "metric": Kind(contract.Metric, {"name": NAME}),
     "decoder": Kind(contract.Decoder, {"name": NAME, "Settings": SETTINGS}),
     "scorer": Kind(contract.Scorer, {"name": NAME}),
-    "gate": Kind(contract.Gate, {"name": NAME}),
+    "gate": Kind(contract.Gate, {"name": NAME, "Settings": SETTINGS}),
 }
 
 

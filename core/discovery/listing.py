@@ -64,7 +64,9 @@ def _key() -> str:
 
 def _listing_of(registry: Registry) -> Listing:
     methods = [
-        MethodLine(name, cls.rung, cls.tasks, cls.summary, registry.plugin_of("method", name).name)
+        MethodLine(
+            name, cls.rung, registry.tasks_of(cls), cls.summary, registry.plugin_of("method", name).name
+        )
         for name, cls in registry.methods.items()
     ]
     return Listing(tuple(sorted(methods, key=lambda line: (line.rung, line.name))), registry.plugins)

@@ -77,6 +77,10 @@ class Registry:
     def gate(self, name: str) -> type[Gate]:
         return self._named("gate", name)
 
+    def tasks_of(self, method: type[Method]) -> tuple[str, ...]:
+        """Names of the tasks that the method can do."""
+        return tuple(name for name, task in self.tasks.items() if task.answering in method.answers)
+
     def source_for(self, path: Path) -> type[Source]:
         """The source that reads files of this suffix (`.jsonl.gz` before `.gz`). Raises PluginError."""
         readers = {suffix: source for source in self.sources.values() for suffix in source.suffixes}

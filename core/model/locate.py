@@ -40,8 +40,9 @@ class BaseRef:
     name: str
     path: str
     fingerprint: str
+    revision: str | None = None  # the hub's commit
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | None]:
         return asdict(self)
 
 
@@ -210,4 +211,4 @@ def _resolve_hub(name: str) -> BaseRef:
     fault = _folder_fault(folder)
     if fault:
         raise ModelError(f"base: {name}: {fault}")
-    return BaseRef(name, str(folder), folder_fingerprint(folder))
+    return BaseRef(name, str(folder), folder_fingerprint(folder), folder.name)

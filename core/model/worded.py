@@ -69,6 +69,7 @@ class Worded(Adapted, Writer):
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         by_answering: dict[str, Callable[[Sequence[Example]], list[Prediction]]] = {
+            "label": self._choose,
             "choose": self._choose,
             "generate": self._write_answers,
             "likelihood": self._likelihoods,
@@ -77,7 +78,7 @@ class Worded(Adapted, Writer):
 
     def calibrate(self, examples: Sequence[Example]) -> None:
         """Take the rule that is right most often on these examples; the earlier rule where equal."""
-        if self.task_answering != "choose" or not examples:
+        if self.task_answering not in ("label", "choose") or not examples:
             return
         examples = examples[:RULE_ROWS]
         scored = self.option_scores(examples)

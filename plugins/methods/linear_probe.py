@@ -155,7 +155,7 @@ class LinearProbe(Method):
     name = "linear_probe"
     rung = 1.0
     summary = "a linear head on frozen, cached features"
-    tasks = ("classify",)
+    answers = ("label",)
     adapted = Probe
 
     class Settings(Method.Settings):

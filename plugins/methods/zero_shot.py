@@ -22,7 +22,7 @@ class ZeroShot(Method):
     name = "zero_shot"
     rung = 0.0
     summary = "the question alone; nothing is fitted"
-    tasks = ("classify", "choice", "generate", "text")
+    answers = ("label", "choose", "generate", "likelihood")
     adapted = Worded
 
     class Settings(WordedSettings):

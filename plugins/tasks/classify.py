@@ -23,7 +23,7 @@ class Classify(Task):
     name = "classify"
     summary = "give each input one label of a closed set"
     columns: ClassVar[Mapping[str, str]] = {"input": "the text to be labelled", "label": "its label"}
-    answering = "choose"
+    answering = "label"
     metrics = ("accuracy", "macro_f1")
     chooses_by = "accuracy"
 

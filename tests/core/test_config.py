@@ -36,7 +36,7 @@ class Stack(Method):
     name = "stack"
     rung = 3
     summary = "built on others"
-    tasks = ("classify",)
+    answers = ("label",)
     adapted = Nothing
 
     class Settings(Base_):
@@ -105,6 +105,7 @@ def test_a_small_file_is_completed_with_every_default(write: Write, tmp_path: Pa
             "columns": {},
             "prompt": None,
             "response": None,
+            "slices": [],
             "instruction": "",
             "limit": {"train": None, "validation": None, "test": None},
             "max_bad": 0.1,
@@ -115,6 +116,8 @@ def test_a_small_file_is_completed_with_every_default(write: Write, tmp_path: Pa
         "retain": None,
         "choose": {"metric": "accuracy", "margin": 0.03, "max_forgetting": None, "max_fit_seconds": None},
         "register": None,
+        "promote": {"gates": [{"better_than_champion": {"margin": 0.0}}]},
+        "data_license": None,
     }
     (candidate,) = resolved.candidates
     assert (candidate.id, candidate.method, candidate.rung, candidate.needs) == (
@@ -202,7 +205,8 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
     [
         (
             {"replay": {}},
-            "replay: unknown key: expected one of base, choose, data, methods, name, register, retain, task",
+            "replay: unknown key: expected one of base, choose, data, data_license, methods, name, promote, "
+            "register, retain, task",
         ),
         ({"data": {"test": None}}, "data.test: expected text, found null"),
         ({"data": {"validation": 1}}, "data.validation: expected a number below 1 or text, found 1"),
@@ -256,7 +260,7 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
         ),
         (
             {"task": "text", "methods": ["few_shot"]},
-            "methods.few_shot: does not do the task 'text', only classify, choice, generate; methods ",
+            "methods.few_shot: does not do the task 'text', only choice, classify, generate; methods ",
         ),
         ({"base": "./nowhere"}, "base: no such file: "),
         ({"base": "model.gguf"}, "base: no such file: "),
@@ -500,3 +504,32 @@ def test_a_link_keeps_its_own_suffix(write: Write, tmp_path: Path) -> None:
     (tmp_path / "blob").write_text("{}\n")
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "blob")
     assert load_config(path).config.data.train == tmp_path / "link.jsonl"
+
+
+def test_gates_are_completed_with_their_settings_and_follow_what_is_measured(write: Write) -> None:
+    promote = {"gates": [{"better_than_champion": {"margin": -0.01}}, "no_forgetting"]}
+    given = [{"better_than_champion": {"margin": -0.01}}, {"no_forgetting": {"most": 0.05}}]
+    assert list(load_config(write(promote=promote)).config.promote.gates or ()) == given
+    default = load_config(write(retain={"text": "train.jsonl"})).config.promote.gates
+    assert default == ({"better_than_champion": {"margin": 0.0}}, {"no_forgetting": {"most": 0.05}})
+
+
+@pytest.mark.parametrize(
+    ("gates", "expected"),
+    [
+        (["no_forgeting"], "promote.gates: no gate 'no_forgeting' (did you mean 'no_forgetting'?); "),
+        (
+            [{"no_forgetting": {"most": -1}}],
+            "promote.gates.no_forgetting.most: expected a number of at least 0, ",
+        ),
+        (
+            [{"no_forgetting": {"mots": 1}}],
+            "promote.gates.no_forgetting.mots: unknown key (did you mean 'most'?)",
+        ),
+        ("no_forgetting", "promote.gates: expected a list of gates, found 'no_forgetting'"),
+        ([3], "promote.gates, item 1: expected a gate's name or {name: settings}, found 3"),
+    ],
+)
+def test_a_wrong_gate_is_a_fault_of_the_config(write: Write, gates: Any, expected: str) -> None:
+    (fault,) = faults(write(promote={"gates": gates}))
+    assert fault.startswith(expected)

@@ -41,7 +41,7 @@ class Fitting(Method):
     name = "fitting"
     rung = 0
     summary = "does what nothing else does"
-    tasks = ("clumsy",)
+    answers = ("generate",)
     adapted = Adapted
     def fit(self, base, data, context): ...
 

@@ -11,8 +11,8 @@ from stepladder.core import hookspecs
 from stepladder.core.discovery import discover
 
 HOOKS = {name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")}
-# No command moves an alias yet.
-NOT_FIRED = {"stepladder_promoted"}
+# A run moves no alias.
+NOT_FIRED = {"stepladder_promoted", "stepladder_rejected", "stepladder_rolled_back"}
 
 PLUGIN = """
 import json, os
@@ -52,7 +52,7 @@ class Majority(Method):
     name = "x_majority"
     rung = 0.05
     summary = "the answer that most training rows have"
-    tasks = ("x_reply",)
+    answers = ("generate",)
     adapted = Same
 
     class Settings(WordedSettings):
@@ -113,7 +113,7 @@ class Length(Scorer):
 class Open(Gate):
     name = "x_open"
 
-    def judge(self, challenger, champion):
+    def judge(self, contest):
         return Verdict(True, "always")
 
 
@@ -177,6 +177,16 @@ def stepladder_registered(run, registered):
 @hookimpl
 def stepladder_promoted(promotion):
     note("stepladder_promoted", promotion=promotion)
+
+
+@hookimpl
+def stepladder_rejected(promotion):
+    note("stepladder_rejected", promotion=promotion)
+
+
+@hookimpl
+def stepladder_rolled_back(promotion):
+    note("stepladder_rolled_back", promotion=promotion)
 """
 CONFIG = """
 name: replies

@@ -131,3 +131,20 @@ def test_faults_of_the_config_itself():
         Columns.of(Generate(), {"prompt": "{{ q }}", "columns": {"input": "q", "response": "a"}})
     with pytest.raises(ConfigError, match=r"task text has no field that data\.response could write"):
         Columns.of(Text(), {"prompt": "{{ q }}", "response": "{{ a }}"})
+
+
+def test_slices_are_read_beside_the_fields_and_a_row_without_one_lies_in_that_of_no_name():
+    data = {"columns": {"input": "q", "label": "a"}, "slices": ["channel", "year"]}
+    columns = Columns.of(Classify(), data)
+    row = {"q": "where?", "a": "here", "channel": "mail", "year": 2024}
+    assert columns.read(SourceRow(1, row)).slices == {"channel": "mail", "year": "2024"}
+    assert columns.read(SourceRow(2, {**row, "channel": None})).slices == {"channel": "", "year": "2024"}
+
+
+def test_a_slice_that_no_row_has_is_told_with_the_nearest_name(tmp_path):
+    columns = Columns.of(Classify(), {"columns": {"input": "q", "label": "a"}, "slices": ["chanel"]})
+    row = SourceRow(1, {"q": "where?", "a": "here", "channel": "mail"})
+    with pytest.raises(
+        DataError, match=r"data.slices: no row has a column 'chanel' \(did you mean 'channel'\?\)"
+    ):
+        columns.check(tmp_path / "rows.jsonl", [row])

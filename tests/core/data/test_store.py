@@ -62,7 +62,7 @@ def test_the_folder_is_one_of_datasets_read_from_the_disk(tmp_path):
     assert rows.features == ENCODED_FEATURES
     assert rows[2] == {
         "id": "r3", "line": 12, "input": "Where?", "expected": "bank", "messages": "",
-        "options": ["bank", "river"], "tokens": [49151, 0, 5], "trained": [False, True, True],
+        "options": ["bank", "river"], "slices": "{}", "tokens": [49151, 0, 5], "trained": [False, True, True],
     }  # fmt: skip
     assert [file["filename"].rsplit("/", 1)[1] for file in rows.cache_files] == ["data-00000-of-00001.arrow"]
 
