@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..discovery import discover
-from ..tracking.register import Chosen, Registered, register
+from ..tracking.package import Chosen
+from ..tracking.register import Registered, register
 from .candidate import say
 from .store import read_result
 

@@ -8,7 +8,7 @@ from mlflow.pyfunc import PythonModel
 
 class Candidate(PythonModel):  # type: ignore[misc]  # mlflow gives no types
     def load_context(self, context):  # type: ignore[no-untyped-def]  # mlflow reads hints as a schema
-        from stepladder.core.model.served import load_served
+        from stepladder.core.package.served import load_served
 
         self.served = load_served(Path(context.artifacts["served"]))
 

@@ -411,7 +411,7 @@ def served(ended, project, tmp_path, on_the_cpu):
 
 
 def load(served):
-    from stepladder.core.model.served import load_served
+    from stepladder.core.package.served import load_served
 
     return load_served(served)
 

@@ -159,7 +159,8 @@ RACE = """
 import json, sys
 from pathlib import Path
 from stepladder.core.tracking.record import Recording, record_run
-from stepladder.core.tracking.register import Chosen, register
+from stepladder.core.tracking.package import Chosen
+from stepladder.core.tracking.register import register
 run, compared = json.loads(sys.argv[1])
 sys.stdin.read()
 recorded = record_run(Recording(run, {}, compared, {}))
@@ -191,7 +192,7 @@ def test_four_processes_that_meet_a_new_store_make_one_run_and_one_version(new_h
 
 @pytest.fixture
 def chosen(recorded, tmp_path):
-    from stepladder.core.tracking.register import Chosen
+    from stepladder.core.tracking.package import Chosen
 
     artifact = tmp_path / "artifact"
     artifact.mkdir()
@@ -204,7 +205,8 @@ def test_a_version_holds_the_adapter_the_base_it_needs_and_its_figures(chosen, c
     import hashlib
 
     import mlflow
-    from stepladder.core.tracking.register import LOADER, register
+    from stepladder.core.tracking.package import LOADER
+    from stepladder.core.tracking.register import register
 
     registered = register(chosen)
     assert (registered.version, registered.alias, registered.created) == ("1", "challenger", True)

@@ -11,10 +11,10 @@ from typing import Any
 from ..discovery import discover
 from ..errors import ModelError
 from ..method import Adapted
+from ..model.adapter import read_adapter
+from ..model.base import load_base
+from ..model.locate import BaseRef, resolve_base
 from ..types import Example
-from .adapter import read_adapter
-from .base import load_base
-from .locate import BaseRef, resolve_base
 
 SERVED_FILE = "served.json"
 ARTIFACT = "artifact"
