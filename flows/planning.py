@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import GateError, InputError, StepError, StepladderError, did_you_mean
+from ..core.errors import InputError, did_you_mean
 from ..core.report.folder import CONFIG, write_config
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
 from ..core.training.children import Children
+from .single import do_step
 
 Log = Callable[[str], None]
 
@@ -49,21 +48,14 @@ def plan(request: Request, children: Children, log: Log, *, announce: bool) -> P
 
     Raises InputError where the config or what it names is wrong.
     """
-    folder = Path(tempfile.mkdtemp(prefix="stepladder-plan-"))
     spec = {
         "config": str(request.config.absolute()),
         "overrides": list(request.overrides),
         "runs": str(request.runs.absolute()),
         "announce": announce,
     }
-    try:
-        ended = children.run("plan", spec, folder, log)
-    finally:
-        shutil.rmtree(folder)
-    if ended.failure:
-        raise as_error(ended.failure.exit_code, ended.failure.message, ended.failure.traceback)
-    assert ended.result is not None, "a child has a result or a failure"
-    return Planned(Graph.from_json(ended.result["graph"]), ended.result["run"], ended.result["config"])
+    result = do_step("plan", spec, log, children)
+    return Planned(Graph.from_json(result["graph"]), result["run"], result["config"])
 
 
 def open_run_folder(planned: Planned) -> None:
@@ -83,12 +75,3 @@ def resumed(run: str, runs: Path, overrides: tuple[str, ...] = ()) -> Request:
             f"there are: {', '.join(known) or 'none'}"
         )
     return Request(folder / CONFIG, overrides, runs=folder.absolute().parent)
-
-
-def as_error(exit_code: int, message: str, traceback: str) -> StepladderError:
-    """A child's error, as if it had been raised here, with its own traceback beside this process's."""
-    kinds = {kind.exit_code: kind for kind in (InputError, GateError)}
-    error = kinds.get(exit_code, StepError)(message)
-    if traceback:
-        error.add_note(f"In the child process:\n{traceback}")
-    return error

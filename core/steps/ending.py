@@ -26,14 +26,20 @@ class Ending:
 
 def ending(outcomes: Mapping[str, Outcome]) -> Ending:
     """The ending of a run, from the outcome of each of its nodes in order."""
+    broken = broken_ending(outcomes)
+    if broken is not None:
+        return broken
+    compared = outcomes["compare"].result or {}
+    if not any(candidate["status"] == "ok" for candidate in compared["candidates"]):
+        return Ending(1, compared["choice"]["reason"])
+    return Ending(0)
+
+
+def broken_ending(outcomes: Mapping[str, Outcome]) -> Ending | None:
+    """The ending by the first step that belongs to no single candidate and was not done; None if all were."""
     broken = [node_id for node_id in of_the_run(outcomes) if not outcomes[node_id].done]
     for node_id in broken:
         failure = outcomes[node_id].failure
         if outcomes[node_id].status == "failed" and failure:
             return Ending(failure.exit_code, failure.message, failure.traceback)
-    if broken:
-        return Ending(1, f"{broken[0]} was not done")
-    compared = outcomes["compare"].result or {}
-    if not any(candidate["status"] == "ok" for candidate in compared["candidates"]):
-        return Ending(1, compared["choice"]["reason"])
-    return Ending(0)
+    return Ending(1, f"{broken[0]} was not done") if broken else None

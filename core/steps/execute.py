@@ -23,9 +23,6 @@ Status = Literal["ok", "reused", "failed", "skipped"]
 SPEC, OUTCOME = "spec.json", "outcome.json"
 SKIPPED = "Skipped"
 
-# What these do lies outside the store, where it may have been changed since; each does it once itself.
-NEVER_REUSED = ("record", "register", "report")
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -53,7 +50,7 @@ def execute(
         return Outcome("skipped", failure=_skipped(failed))
     place = store.place(node.kind, _key(node, failed))
     with store.locked(place, lambda: log("waiting: another run is doing this step")):
-        if node.kind not in NEVER_REUSED and is_whole(place.final):
+        if node.reusable and is_whole(place.final):
             return read_outcome(place.final, "reused")
         return _run(node, _spec(node, folders, failed, place), place, children, log)
 

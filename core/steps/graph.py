@@ -17,7 +17,8 @@ from typing import Any
 from ..errors import ConfigError
 from ..types import CandidateSpec
 
-# Done after the choice, outside the store; they take no part in the run's fingerprint.
+# Done after the choice, outside the store; they take no part in the run's fingerprint, and since what they
+# leave may have been changed by others, each is done again and finds out itself what is there.
 AFTER_THE_CHOICE = ("record", "register", "report")
 
 # Run although some of what they need has failed.
@@ -26,7 +27,8 @@ TOLERANT = ("compare", "record", "report")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step. A tolerant one runs although some of what it needs has failed."""
+    """One step. A tolerant one runs although some of what it needs has failed; one that is not reusable is
+    done anew in each run."""
 
     id: str
     kind: str
@@ -35,6 +37,7 @@ class Node:
     spec: Mapping[str, Any]
     fingerprint: str
     tolerant: bool = False
+    reusable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class _Builder:
             spec={"config": self.given.config, "base": self.given.base, **(about or {})},
             fingerprint=_digest(over),
             tolerant=kind in TOLERANT,
+            reusable=kind not in AFTER_THE_CHOICE,
         )
 
     def _fit(self, candidate: CandidateSpec) -> dict[str, Any]:

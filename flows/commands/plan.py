@@ -39,8 +39,7 @@ def plan(
 
 
 def _state(node: Node, store: Store) -> str:
-    from ...core.steps.execute import NEVER_REUSED
     from ...core.steps.store import is_whole
 
-    done = node.kind not in NEVER_REUSED and is_whole(store.place(node.kind, node.fingerprint).final)
+    done = node.reusable and is_whole(store.place(node.kind, node.fingerprint).final)
     return "reused" if done else "to do"

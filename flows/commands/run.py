@@ -29,7 +29,8 @@ def run(
     """Fit and judge every candidate, choose the lowest rung that is good enough, and register it."""
     from ...core.steps.ending import ending
     from ...core.training.children import Children
-    from ..planning import as_error, open_run_folder, plan
+    from ..planning import open_run_folder, plan
+    from ..single import as_error
     from ..table import make_console
     from ..watch import ConsoleWatcher
 
