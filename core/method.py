@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     Figures = NDArray[np.float64]
 
 # How a task is answered: by one label of a closed set, by one of the row's own options, in words of the
-# candidate's own, or not at all but by the probability of the text.
-Answering = Literal["label", "choose", "generate", "likelihood"]
+# candidate's own, by a number, or not at all but by the probability of the text.
+Answering = Literal["label", "choose", "generate", "number", "likelihood"]
 Style = Literal["instruction", "question", "cloze"]
 
 
@@ -279,11 +279,17 @@ class Metric(ABC):
     """A figure over predictions. Metrics that are means of row scores give `row`; others override `value`.
 
     `relative` metrics are compared by their ratio: a margin of 0.03 means 3 % (their figures are above 0).
+    Others are compared by their difference, and a margin is a share of `scale`: 100 for one in per cent.
     """
 
     name: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
     relative: ClassVar[bool] = False
+    scale: ClassVar[float] = 1.0
+
+    def applies(self, records: Sequence[Record]) -> bool:
+        """Whether the records hold what the figure is made of; else it is left out for their candidate."""
+        return True
 
     def value(self, records: Sequence[Record]) -> float:
         """The figure over all records (at least one)."""
@@ -304,6 +310,10 @@ class Metric(ABC):
         `counts` [resamples, rows] says how often each record was drawn; returns [resamples].
         """
         return None
+
+    def details(self, records: Sequence[Record]) -> Sequence[Mapping[str, Any]]:
+        """The rows of a table behind the figure, as JSON; none where the figure says all."""
+        return ()
 
 
 class Writer(ABC):
