@@ -382,7 +382,8 @@ class Contest:
     scored; then `champion_fault` says why.
 
     `metrics` are the task's, first the one that chooses. `excluded` counts the challenger's test rows that
-    the champion was trained on: it is not scored on them. `approval` says who approved the challenger.
+    the champion was trained on: it is not scored on them. `approval` says who approved the challenger,
+    `name` is that of the registered model, `labels` the closed set of answers (empty for an open task).
     """
 
     challenger: Contestant
@@ -391,6 +392,8 @@ class Contest:
     champion_fault: str = ""
     excluded: int = 0
     approval: str = ""
+    name: str = ""
+    labels: Sequence[str] = ()
 
     def paired(self) -> tuple[list[Record], list[Record]]:
         """The records of challenger and champion on the rows that both answered, in the same order."""
