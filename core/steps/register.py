@@ -15,12 +15,15 @@ from .store import read_result
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Returns {"registered": {"name", "version", "alias"}}, None if nobody was chosen."""
+    """Returns `registered` (name, version, alias; None if nobody was chosen) and `created`.
+
+    `created` is False where the version was there before.
+    """
     compared = read_result(Path(spec["needs"]["compare"]))
     recorded = read_result(Path(spec["needs"]["record"]))
     chosen_id = compared["choice"]["id"]
     if chosen_id is None:
-        return {"registered": None}
+        return {"registered": None, "created": False}
     entry = next(each for each in compared["candidates"] if each["id"] == chosen_id)
     registered = register(
         Chosen(
@@ -32,7 +35,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             run_id=recorded["candidates"][chosen_id],
         )
     )
-    return {"registered": _announced(spec, registered)}
+    return {"registered": _announced(spec, registered), "created": registered.created}
 
 
 def _announced(spec: Mapping[str, Any], registered: Registered) -> dict[str, Any]:
