@@ -15,6 +15,7 @@ from ..core.steps.execute import Outcome
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
 from ..core.training.children import Children
+from .events import announce_registered
 from .planning import Request, open_run_folder, plan
 from .prefect_engine import ONE_AT_A_TIME, FlowRun, Outcomes, climb, name_flow_run
 from .prefect_engine import walk as walk_as
@@ -41,6 +42,7 @@ def ladder(config: str, overrides: list[str] | None = None, runs: str = "runs") 
         climb(planned.graph, planned.store, children, Silence(), outcomes)
     finally:
         children.stop()
+    announce_registered(outcomes, log)
     return conclude(outcomes)
 
 

@@ -29,6 +29,7 @@ def run(
     """Fit and judge every candidate, choose the lowest rung that is good enough, and register it."""
     from ...core.steps.ending import ending
     from ...core.training.children import Children
+    from ..events import announce_registered
     from ..planning import open_run_folder, plan
     from ..single import as_error
     from ..table import make_console
@@ -43,6 +44,7 @@ def run(
         outcomes = _walk(engine, planned, children, ConsoleWatcher(console))
     finally:
         children.stop()
+    announce_registered(outcomes, console.out)
     _show(console, planned, outcomes)
     end = ending(outcomes)
     if end.exit_code:
