@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .prefect_home import quiet_prefect
+
 if TYPE_CHECKING:
     from prefect.events import Event
 
@@ -44,8 +46,10 @@ def announce(happened: Happened, told: Mapping[str, Any], log: Log) -> None:
 
 def _has_server() -> bool:
     """Whether there is a server that outlives this process; Prefect is asked only where there may be one."""
-    if not (os.environ.get(SERVER) or "prefect" in sys.modules or _profiles().exists()):
-        return False
+    if "prefect" not in sys.modules:
+        if not (os.environ.get(SERVER) or _profiles().exists()):
+            return False
+        quiet_prefect()
     from prefect.settings import PREFECT_API_URL
 
     return bool(PREFECT_API_URL.value())
