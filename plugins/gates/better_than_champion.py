@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from ...core.evaluation.choose import ROUNDING
 from ...core.evaluation.compare import Difference, paired
+from ...core.evaluation.judging import amount, choosing, interval, without_champion
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Metric, Settings, Verdict
+from ...core.method import Contest, Gate, Settings, Verdict
 
 
 @hookimpl
@@ -17,42 +19,40 @@ def stepladder_gates() -> Sequence[type[Gate]]:
 
 
 class BetterThanChampion(Gate):
-    """Passes where the paired difference, by the metric that chooses, is at least `margin`.
-
-    The first champion has nobody to be better than. A champion that cannot be scored is no reason to trust
-    the challenger: the gate says no.
-    """
+    """Passes where the paired difference, by the metric that chooses, is at least `margin`."""
 
     name = "better_than_champion"
 
     class Settings(Settings):
         margin: float = Field(
-            0.0, description="by how much it must be better; below 0: how much worse it may be"
+            0.0,
+            description="a share of the metric's scale; 0: at least level; below 0: how much worse it may be",
         )
 
     settings: Settings
 
     def judge(self, contest: Contest) -> Verdict:
-        if contest.champion_fault:
-            return Verdict(False, f"the champion could not be scored: {contest.champion_fault}")
-        if contest.champion is None:
-            return Verdict(True, "there is no champion yet")
+        if verdict := without_champion(contest):
+            return verdict
+        metric = choosing(contest)
         ours, theirs = contest.paired()
-        if not ours:
-            return Verdict(
-                False, f"the champion was trained on all {contest.excluded} test rows", {"rows": 0}
-            )
-        metric = next(iter(contest.metrics.values()))
-        return self._verdict(contest, metric, paired(metric, ours, theirs))
-
-    def _verdict(self, contest: Contest, metric: Metric, difference: Difference) -> Verdict:
-        margin, value = self.settings.margin, difference.value
-        without = f" ({contest.excluded} that the champion was trained on are left out)"
-        reason = (
-            f"{metric.name} differs by {value:+.4f} from the champion's on {difference.rows} rows"
-            f"{without if contest.excluded else ''}, at least {margin:+g} is asked for "
-            f"(95 % interval {difference.low:+.4f} to {difference.high:+.4f})"
+        values = {"challenger": metric.value(ours), "champion": metric.value(theirs)}
+        difference = paired(metric, ours, theirs)
+        asked = self.settings.margin * metric.scale
+        return Verdict(
+            difference.value >= asked - ROUNDING,
+            f"{metric.name} {values['challenger']:.4g} against the champion's {values['champion']:.4g} on "
+            f"{_rows(difference, contest.excluded)}: better by {amount(difference.value, metric)} "
+            f"({interval(difference, metric)}), asked for is at least {amount(asked, metric)}",
+            {**values, **_figures(difference), "excluded": contest.excluded},
         )
-        figures = {"difference": value, "low": difference.low, "high": difference.high}
-        counts = {"rows": difference.rows, "excluded": contest.excluded}
-        return Verdict(value >= margin, reason, {**figures, **counts})
+
+
+def _rows(difference: Difference, excluded: int) -> str:
+    left_out = f" ({excluded} more, which the champion was trained on, are left out)" if excluded else ""
+    return f"{difference.rows} rows{left_out}"
+
+
+def _figures(difference: Difference) -> dict[str, float]:
+    about = {"low": difference.low, "high": difference.high, "rows": difference.rows}
+    return {"difference": difference.value, **about}

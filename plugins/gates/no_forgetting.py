@@ -28,7 +28,12 @@ class NoForgetting(Gate):
     def judge(self, contest: Contest) -> Verdict:
         retention = contest.challenger.entry["retention"]
         if retention is None:
-            return Verdict(False, "forgetting was not measured: name a text under retain in the run's config")
+            return Verdict(
+                False, "forgetting was not measured: name a text under `retain` in the run's config"
+            )
         forgetting, most = retention["forgetting"], self.settings.most
-        reason = f"perplexity on the retain text changed by {forgetting:+.2%}, at most {most:+.2%} is allowed"
-        return Verdict(forgetting <= most, reason, {"forgetting": forgetting})
+        reason = (
+            f"perplexity on the retain text went from {retention['perplexity_before']:.4g} to "
+            f"{retention['perplexity_after']:.4g}, by {forgetting:+.2%}; allowed is at most {most:+.2%}"
+        )
+        return Verdict(forgetting <= most, reason, retention)
