@@ -20,6 +20,8 @@ from ..types import Record
 from .intervals import LEVEL, Array, bootstrap, is_binary, percentiles, row_scores
 
 Z = float(norm.ppf((1 + LEVEL) / 2))
+SMALLEST = 1e-9
+"""A relative figure below it, such as no error at all, counts as it: nothing is a share of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _resampled(metric: Metric, ours: Sequence[Record], theirs: Sequence[Record],
     def figures(records: Sequence[Record]) -> Array:
         """[1 + resamples]: the metric over all rows, then over each resample."""
         raw = np.concatenate([[metric.value(records)], bootstrap(metric, records)])
-        return np.log(raw) if metric.relative else raw
+        return np.log(np.maximum(raw, SMALLEST)) if metric.relative else raw
 
     differences = sign * (figures(ours) - figures(theirs))
     value, resamples = float(differences[0]), differences[1:]

@@ -55,7 +55,7 @@ def read_predictions(path: Path) -> list[Record]:
 
 
 def evaluate(rows: Sequence[Record], metrics: Sequence[Metric]) -> dict[str, Interval]:
-    """Every metric over `rows`, by name; empty where there are no rows."""
+    """Every metric that applies to `rows`, by name; empty where there are no rows."""
     if not rows:
         return {}
-    return {metric.name: measure(metric, rows) for metric in metrics}
+    return {metric.name: measure(metric, rows) for metric in metrics if metric.applies(rows)}
