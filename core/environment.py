@@ -7,8 +7,14 @@ a value that the user set wins.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
+from urllib.parse import unquote
+
+# Scheme, user, password and the rest of a server's address; a password may hold an @ that is not quoted.
+WITH_USER = re.compile(r"(https?://)([^:/?#@]+)(?::([^/?#]*))?@(.*)", re.IGNORECASE)
+CREDENTIALS = re.compile(r"(?<=://)[^\s'\"/]*@")
 
 
 def home() -> Path:
@@ -20,6 +26,7 @@ def home() -> Path:
 def bootstrap() -> None:
     """Fill the gaps of `os.environ`, and put this interpreter's programs on PATH."""
     os.environ["STEPLADDER_HOME"] = str(home())  # children may work in another folder
+    _take_credentials_out()
     for name, value in _defaults().items():
         os.environ.setdefault(name, value)
     programs = str(Path(sys.executable).parent)
@@ -28,12 +35,34 @@ def bootstrap() -> None:
         os.environ["PATH"] = f"{programs}{os.pathsep}{path}"
 
 
+def without_credentials(text: str) -> str:
+    """The same text with no user and no password in any address."""
+    return CREDENTIALS.sub("", text)
+
+
+def _take_credentials_out() -> None:
+    """Name user and password of MLFLOW_TRACKING_URI by themselves: MLflow puts the address into messages.
+
+    They win over those already named, as they would if the address were called as it is.
+    """
+    found = WITH_USER.fullmatch(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if found:
+        scheme, user, password, rest = found.groups(default="")
+        os.environ["MLFLOW_TRACKING_URI"] = scheme + rest
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(user)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(password)
+
+
 def _defaults() -> dict[str, str]:
     return {
         "DO_NOT_TRACK": "1",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # MLflow's own 8 tries of up to 120 seconds are too patient for a step that can be done again at any
+        # time: these end after 12 seconds where nobody listens, after 2 minutes where nobody answers.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
         # Otherwise `mlflow server` starts seven consumers of jobs that we never send.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",

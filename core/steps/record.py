@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..tracking.record import Recording, record_run
+from .kept import results_kept
 from .store import read_result
 
 
@@ -22,4 +23,5 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         compared=read_result(needs["compare"]),
         curves={name: path for name, path in curves.items() if path.exists()},
     )
-    return asdict(record_run(recording))
+    with results_kept(spec["run"]["run_dir"]):
+        return asdict(record_run(recording))

@@ -11,6 +11,7 @@ from ..discovery import discover
 from ..tracking.package import Chosen
 from ..tracking.register import Registered, register
 from .candidate import say
+from .kept import results_kept
 from .store import read_result
 
 
@@ -25,16 +26,16 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if chosen_id is None:
         return {"registered": None, "created": False}
     entry = next(each for each in compared["candidates"] if each["id"] == chosen_id)
-    registered = register(
-        Chosen(
-            name=spec["config"]["register"],
-            entry=entry,
-            artifact=Path(entry["artifact"]),
-            base=spec["base"],
-            run={key: spec["run"][key] for key in ("name", "fingerprint", "run_dir")},
-            run_id=recorded["candidates"][chosen_id],
-        )
+    chosen = Chosen(
+        name=spec["config"]["register"],
+        entry=entry,
+        artifact=Path(entry["artifact"]),
+        base=spec["base"],
+        run={key: spec["run"][key] for key in ("name", "fingerprint", "run_dir")},
+        run_id=recorded["candidates"][chosen_id],
     )
+    with results_kept(spec["run"]["run_dir"]):
+        registered = register(chosen)
     return {"registered": _announced(spec, registered), "created": registered.created}
 
 

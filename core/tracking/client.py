@@ -11,7 +11,8 @@ import os
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage
+from mlflow.entities import Experiment, LifecycleStage
+from mlflow.exceptions import MlflowException
 
 from ..environment import bootstrap, home
 from ..files import file_lock
@@ -26,6 +27,8 @@ def connect() -> MlflowClient:
     home().mkdir(parents=True, exist_ok=True)
     uri = os.environ["MLFLOW_TRACKING_URI"]
     mlflow.set_tracking_uri(uri)
+    if _is_remote():  # its tables are its own business, and one that hangs must not hold up others here
+        return MlflowClient()
     with file_lock(home() / "locks" / "mlflow"):
         client = MlflowClient()
         client.search_experiments(max_results=1)
@@ -34,17 +37,25 @@ def connect() -> MlflowClient:
 
 def experiment_id(client: MlflowClient, name: str) -> str:
     """The experiment of that name, made or brought back from the bin if need be."""
-    with file_lock(home() / "locks" / "mlflow"):
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            return str(client.create_experiment(name, artifact_location=_artifact_location(name)))
-        if found.lifecycle_stage == LifecycleStage.DELETED:
-            client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+    found = client.get_experiment_by_name(name) or _made(client, name)
+    if found.lifecycle_stage == LifecycleStage.DELETED:
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _made(client: MlflowClient, name: str) -> Experiment:
+    try:
+        client.create_experiment(name, artifact_location=_artifact_location(name))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another run has been quicker
+            raise
+    return client.get_experiment_by_name(name)
 
 
 def _artifact_location(name: str) -> str | None:
     """An absolute folder; a server decides for itself."""
-    if mlflow.get_tracking_uri().startswith(REMOTE):
-        return None
-    return (home() / "mlartifacts" / name).as_uri()
+    return None if _is_remote() else (home() / "mlartifacts" / name).as_uri()
+
+
+def _is_remote() -> bool:
+    return bool(mlflow.get_tracking_uri().startswith(REMOTE))

@@ -1,17 +1,23 @@
-"""What MLflow's errors mean to the user."""
+"""What MLflow's errors mean to the user, told without the credentials that an address may hold."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import mlflow
 from mlflow import MlflowException
+from mlflow.exceptions import HTTP_STATUS_TO_ERROR_CODE
+from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
+from ..environment import without_credentials
 from ..errors import StepError
 
 UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "IO_ERROR", "REQUEST_LIMIT_EXCEEDED")
 FORBIDDEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+PASSWORD = re.compile(r"//[^/\s]*@")
 LONGEST = 300
 
 
@@ -28,7 +34,7 @@ def mlflow_answers() -> Iterator[None]:
     """Turn MLflow's errors that nobody expected into Stepladder's. Raises MlflowError, Unreachable."""
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
         raise _translated(error) from error
 
 
@@ -37,11 +43,29 @@ def is_missing(error: MlflowException) -> bool:
     return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
 
 
-def _translated(error: MlflowException) -> MlflowError:
-    where, said = f"MLflow at {mlflow.get_tracking_uri()}", str(error)[:LONGEST]
-    if error.error_code in UNREACHABLE:
+def _translated(error: Exception) -> MlflowError:
+    where = without_credentials(f"MLflow at {mlflow.get_tracking_uri()}")
+    code, said = _code(error), without_credentials(_said(error))[:LONGEST]
+    if code in UNREACHABLE:
         return Unreachable(f"{where} does not answer; see whether it runs (MLFLOW_TRACKING_URI): {said}")
-    if error.error_code in FORBIDDEN:
+    if code in FORBIDDEN:
         known = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         return MlflowError(f"{where} does not let this user do that ({known}): {said}")
-    return MlflowError(f"{where} says no ({error.error_code}): {said}")
+    return MlflowError(f"{where} says no ({code}): {said}")
+
+
+def _code(error: Exception) -> str:
+    """MLflow's code for the error; files go over the wire without one, by HTTP's own."""
+    if isinstance(error, MlflowException):
+        return str(error.error_code)
+    answer = error.response if isinstance(error, RequestException) else None
+    return HTTP_STATUS_TO_ERROR_CODE.get(answer.status_code if answer is not None else 503, "INTERNAL_ERROR")
+
+
+def _said(error: BaseException) -> str:
+    """The first cause in one line; where nobody answered, what the last try met."""
+    while isinstance(error, MlflowException) and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__
+    last = getattr(error.args[0], "reason", None) if error.args else None
+    text = str(last).rpartition(": ")[2] if last else str(error)
+    return " ".join(text.split())

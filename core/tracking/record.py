@@ -1,15 +1,17 @@
 """A run of Stepladder as runs of MLflow: one for the run, and below it one for each candidate.
 
-It is recorded once: the same fingerprint with the same outcome finds what is there. A record that a killed
-process left unfinished is thrown away and made anew.
+It is recorded once: the same fingerprint with the same outcome finds what is there. A record that was left
+unfinished, by a killed process or a server that went away, is made anew, and then the unfinished one is
+thrown away.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,13 @@ from ..environment import home
 from ..files import file_lock
 from .client import connect, experiment_id
 
-FINGERPRINT, OUTCOME, CANDIDATE, COMPLETE = (
+FINGERPRINT, OUTCOME, CANDIDATE, COMPLETE, RECORDER = (
     *("stepladder.fingerprint", "stepladder.outcome"),
-    *("stepladder.candidate", "stepladder.complete"),
+    *("stepladder.candidate", "stepladder.complete", "stepladder.recorder"),
 )
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "skipped": "KILLED"}
+# A record is made in seconds; after this time nobody is at work on one that is not complete.
+ABANDONED_AFTER_SECONDS = 3600
 MOST_METRICS = 1000
 MOST_CHARACTERS = 500
 
@@ -62,11 +66,42 @@ def record_run(recording: Recording) -> Recorded:
     client = connect()
     experiment = experiment_id(client, recording.run["name"])
     with file_lock(home() / "locks" / f"record-{recording.run['fingerprint'][:16]}"):
-        for found in _search(client, experiment, recording):
-            if COMPLETE in found.data.tags:
-                return Recorded(found.info.run_id, _candidate_runs(client, experiment, found))
-            _discard(client, experiment, found)
-        return _record(client, experiment, recording)
+        recorded = _find(client, experiment, recording) or _record(client, experiment, recording)
+        _sweep(client, experiment, recording, recorded)
+    return recorded
+
+
+def _find(client: MlflowClient, experiment: str, recording: Recording) -> Recorded | None:
+    for found in _search(client, experiment, recording):
+        if COMPLETE in found.data.tags:
+            children = _children(client, experiment, found.info.run_id)
+            whole = [run for run in children if not _is_empty(run)]
+            return Recorded(found.info.run_id, {run.data.tags[CANDIDATE]: run.info.run_id for run in whole})
+    return None
+
+
+def _sweep(client: MlflowClient, experiment: str, recording: Recording, recorded: Recorded) -> None:
+    """Throw away what tries before left, and what was made twice where a request was sent again."""
+    for found in _search(client, experiment, recording):
+        if COMPLETE not in found.data.tags and _is_abandoned(found):
+            _discard(client, [*_children(client, experiment, found.info.run_id), found])
+    children = _children(client, experiment, recorded.run_id)
+    _discard(client, [run for run in children if _is_empty(run)])
+
+
+def _is_empty(candidate: Run) -> bool:
+    """Whether nothing was logged to it, as every candidate has parameters."""
+    return not candidate.data.params
+
+
+def _is_abandoned(unfinished: Run) -> bool:
+    """From this home, where the lock is ours, nobody can be at work on it; elsewhere its age tells."""
+    age = time.time() - unfinished.info.start_time / 1000
+    return unfinished.data.tags.get(RECORDER) == _recorder() or age > ABANDONED_AFTER_SECONDS
+
+
+def _recorder() -> str:
+    return f"{socket.gethostname()}:{home()}"
 
 
 def _search(client: MlflowClient, experiment: str, recording: Recording) -> list[Run]:
@@ -75,16 +110,12 @@ def _search(client: MlflowClient, experiment: str, recording: Recording) -> list
     return list(client.search_runs([experiment], condition))
 
 
-def _children(client: MlflowClient, experiment: str, parent: Run) -> list[Run]:
-    return list(client.search_runs([experiment], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'"))
+def _children(client: MlflowClient, experiment: str, parent: str) -> list[Run]:
+    return list(client.search_runs([experiment], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"))
 
 
-def _candidate_runs(client: MlflowClient, experiment: str, parent: Run) -> dict[str, str]:
-    return {run.data.tags[CANDIDATE]: run.info.run_id for run in _children(client, experiment, parent)}
-
-
-def _discard(client: MlflowClient, experiment: str, parent: Run) -> None:
-    for run in (*_children(client, experiment, parent), parent):
+def _discard(client: MlflowClient, runs: Iterable[Run]) -> None:
+    for run in runs:
         client.set_terminated(run.info.run_id, "KILLED")
         client.delete_run(run.info.run_id)
 
@@ -95,6 +126,7 @@ def _record(client: MlflowClient, experiment: str, recording: Recording) -> Reco
         MLFLOW_RUN_NAME: Path(run["run_dir"]).name,
         FINGERPRINT: run["fingerprint"],
         OUTCOME: recording.outcome,
+        RECORDER: _recorder(),
         "stepladder.run_dir": run["run_dir"],
         "stepladder.choice": compared["choice"]["id"] or "",
         "stepladder.reason": compared["choice"]["reason"],
@@ -107,8 +139,8 @@ def _record(client: MlflowClient, experiment: str, recording: Recording) -> Reco
     candidates = {
         each["id"]: _record_candidate(client, experiment, parent, each, recording) for each in entries
     }
-    client.set_tag(parent, COMPLETE, "yes")
     client.set_terminated(parent, "FINISHED" if compared["choice"]["id"] else "FAILED")
+    client.set_tag(parent, COMPLETE, "yes")
     return Recorded(parent, candidates)
 
 

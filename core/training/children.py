@@ -27,6 +27,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import IO, Any
 
+from ..environment import without_credentials
 from ..errors import StepError, StepladderError
 
 Log = Callable[[str], None]
@@ -242,9 +243,10 @@ def _child(work: Work) -> None:
         result = _run(work)
         _write(folder / RESULT, result)
     except BaseException as error:
+        failure = _failure(error)
         if not isinstance(error, StepladderError):  # those say all there is to know
-            traceback.print_exc()
-        _write(folder / ERROR, _failure(error).to_json())
+            sys.stderr.write(failure.traceback)
+        _write(folder / ERROR, failure.to_json())
     finally:
         _write(folder / USAGE, {"peak_memory_bytes": peak_memory_bytes()})
 
@@ -286,10 +288,12 @@ def _run(work: Work) -> dict[str, Any]:
 
 
 def _failure(error: BaseException) -> Failure:
-    trace = "".join(traceback.format_exception(error))
+    """Of the error without any credentials that an address in its text may hold."""
+    kind, said = type(error).__name__, without_credentials(str(error))
+    trace = without_credentials("".join(traceback.format_exception(error)))
     if isinstance(error, StepladderError):
-        return Failure(type(error).__name__, str(error), error.exit_code, trace)
-    return Failure(type(error).__name__, f"{type(error).__name__}: {error}", 1, trace)
+        return Failure(kind, said, error.exit_code, trace)
+    return Failure(kind, f"{kind}: {said}", 1, trace)
 
 
 def peak_memory_bytes() -> int:

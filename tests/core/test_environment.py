@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stepladder.core.environment import bootstrap, home
+from stepladder.core.environment import bootstrap, home, without_credentials
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +44,7 @@ def test_a_relative_home_becomes_absolute_for_children_that_work_elsewhere(tmp_p
 
 def test_what_the_user_set_wins() -> None:
     theirs = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "9",
         "MLFLOW_TRACKING_URI": "http://registry:5000",
         "PREFECT_HOME": "/srv/prefect",
         "DO_NOT_TRACK": "0",
@@ -51,6 +52,38 @@ def test_what_the_user_set_wins() -> None:
     os.environ.update(theirs)
     bootstrap()
     assert {name: os.environ[name] for name in theirs} == theirs
+
+
+@pytest.mark.parametrize(
+    ("address", "bare", "user", "password"),
+    [
+        ("http://ann:hunter2@registry:5000/mlflow", "http://registry:5000/mlflow", "ann", "hunter2"),
+        ("https://ann:p%40ss@w0rd@registry", "https://registry", "ann", "p@ss@w0rd"),
+        ("HTTP://ann@registry", "HTTP://registry", "ann", ""),
+    ],
+)
+def test_credentials_leave_the_address_of_the_server(
+    address: str, bare: str, user: str, password: str
+) -> None:
+    os.environ |= {"MLFLOW_TRACKING_URI": address, "MLFLOW_TRACKING_PASSWORD": "of another account"}
+    bootstrap()
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    assert [os.environ[name] for name in names] == [bare, user, password]
+
+
+def test_an_address_without_credentials_stays_as_it_is() -> None:
+    for address in ("http://registry:5000/a@b", "postgresql://ann:hunter2@db/mlflow", "databricks://me"):
+        os.environ["MLFLOW_TRACKING_URI"] = address
+        bootstrap()
+        assert os.environ["MLFLOW_TRACKING_URI"] == address
+        assert "MLFLOW_TRACKING_USERNAME" not in os.environ
+
+
+def test_texts_are_freed_of_credentials_and_nothing_else() -> None:
+    told = "no postgresql://ann:hunter2@db/flow, but 'https://host/a@b' and ann@example.org"
+    assert (
+        without_credentials(told) == "no postgresql://db/flow, but 'https://host/a@b' and ann@example.org"
+    )
 
 
 def test_prefect_profiles_of_the_user_stay_in_force(tmp_path: Path) -> None:
