@@ -47,8 +47,8 @@ def _row(candidate: Mapping[str, Any], chosen: bool, metric: str) -> list[str]:
     return [
         f"{candidate['rung']:g}",
         f"{candidate['id']} (chosen)" if chosen else candidate["id"],
-        _interval(candidate["metrics"].get(metric)) if done else candidate["status"],
-        _interval(candidate["validation_metrics"].get(metric)),
+        interval(candidate["metrics"].get(metric)) if done else candidate["status"],
+        interval(candidate["validation_metrics"].get(metric)),
         _difference(candidate["against_chosen"]),
         _percent((candidate["retention"] or {}).get("forgetting")),
         _count(cost["trainable_parameters"]),
@@ -57,7 +57,8 @@ def _row(candidate: Mapping[str, Any], chosen: bool, metric: str) -> list[str]:
     ]
 
 
-def _interval(figure: Mapping[str, float] | None) -> str:
+def interval(figure: Mapping[str, float] | None) -> str:
+    """A figure and its ends, as result.json has them."""
     if figure is None:
         return NOTHING
     value, low, high = (short(figure[end], digits=3) for end in ("value", "low", "high"))

@@ -9,21 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.table import markdown
+from ..evaluation.table import NOTHING, interval, markdown, short
 
 COUNTS = ("read", "kept", "quarantined", "duplicates", "leaked", "held_out", "over_limit", "truncated")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What the page tells. `result` is result.json, `table` the markdown of the comparison.
+    """What the page tells. `result` is result.json, `table` the markdown of the comparison by `metric`.
 
-    `faults` maps the steps that failed to their messages, `seen_before` counts the earlier runs that
-    were judged on the same test rows.
+    `details` holds the tables behind figures of the chosen candidate, by metric, `faults` maps the steps
+    that failed to their messages, `seen_before` counts the earlier runs that were judged on the same test
+    rows.
     """
 
     result: Mapping[str, Any]
     table: str
+    metric: str = ""
+    details: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     seen_before: int = 0
 
@@ -33,6 +36,7 @@ def write_page(page: Page) -> str:
     parts = [f"# {result['name']}", *_verdict(result)]
     if page.table:
         parts += ["## Candidates", page.table.strip(), _tests(page.seen_before)]
+    parts += [*_slices(result["candidates"], page.metric), *_details(result["choice"]["id"], page.details)]
     if result["data"]:
         parts += ["## Data", _data(result["data"])]
     if page.faults:
@@ -81,6 +85,31 @@ def _tests(seen_before: int) -> str:
         return "These test rows have judged no other run in this folder."
     runs = "1 other run" if seen_before == 1 else f"{seen_before} other runs"
     return f"These test rows have judged {runs} in this folder before: the figures lean to the good side."
+
+
+def _slices(candidates: Sequence[Mapping[str, Any]], metric: str) -> Iterator[str]:
+    """A table for each column of `data.slices`: the figures of all candidates in each of its parts."""
+    sliced = [each for each in candidates if each.get("slices")]
+    for column in sliced[0]["slices"] if sliced else ():
+        yield f"## {metric} by {column} (test)"
+        parts = [each["slices"][column] for each in sliced]
+        rows = [
+            [value, f"{part['rows']:,}", *(interval(other[value].get(metric)) for other in parts)]
+            for value, part in parts[0].items()
+        ]
+        yield markdown([column, "rows", *(each["id"] for each in sliced)], rows).strip()
+
+
+def _details(chosen: str, details: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    for metric, rows in details.items():
+        yield f"## {metric} of {chosen} in detail (test)"
+        yield markdown(list(rows[0]), [[_cell(cell) for cell in row.values()] for row in rows]).strip()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return short(value, digits=3) if isinstance(value, float) else str(value)
 
 
 def _data(data: Mapping[str, Mapping[str, int]]) -> str:

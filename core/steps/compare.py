@@ -1,6 +1,7 @@
 """The step that judges all candidates: figures with intervals, costs, the choice, and the table.
 
-The choice is made on validation rows. Test rows are only reported on.
+The choice is made on validation rows. Test rows are only reported on: as a whole, by the parts of
+`data.slices`, and in the tables that stand behind some figures.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from ..evaluation import table
 from ..evaluation.choose import Choice, Contender, Rule, choose
 from ..evaluation.compare import paired
 from ..evaluation.score import evaluate, read_predictions
+from ..evaluation.slices import slices
 from ..method import Metric
 from ..types import Interval, Record
 
 Json = dict[str, Any]
 VALIDATION = "validation_predictions.jsonl"
+DETAILS = "details"
 LIMIT = "max_"
 
 
@@ -39,9 +42,13 @@ class Judged:
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> Json:
-    """Returns `candidates` (entries of result.json), `choice`, `metric` (which chose), `table` (markdown)."""
+    """Returns `candidates` (entries of result.json), `choice`, `metric` (which chose), `table` (markdown).
+
+    Writes details/<candidate>.json for the candidates with tables behind their figures: {metric: rows}.
+    """
     metrics = _metrics(spec["config"])
     judged = [_judge(candidate, spec, metrics) for candidate in spec["candidates"]]
+    _write_details(judged, metrics, folder / DETAILS)
     choice = _choose(judged, metrics[0], spec["config"]["choose"])
     against = _against_chosen(judged, choice, metrics[0])
     candidates = [{**each.entry, "against_chosen": against.get(each.entry["id"])} for each in judged]
@@ -67,15 +74,38 @@ def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Seque
     predictions = evaluated / "predictions.jsonl"
     test, validation = read_predictions(predictions), read_predictions(evaluated / VALIDATION)
     figures, validation_figures = evaluate(test, metrics), evaluate(validation, metrics)
-    if fault := _not_finite([*figures.items(), *validation_figures.items()]):
+    fault = _not_finite([*figures.items(), *validation_figures.items()])
+    if validation and metrics[0].name not in validation_figures:
+        fault = f"{metrics[0].name} cannot be computed of its answers: set choose.metric to another metric"
+    if fault:
         return Judged({**entry, "status": "failed", "error": fault})
-    done = {
+    done: Json = {
         "metrics": {name: asdict(figure) for name, figure in figures.items()},
         "validation_metrics": {name: asdict(figure) for name, figure in validation_figures.items()},
         "retention": _read(str(evaluated), "result.json")["retention"],
         "predictions": str(predictions),
     }
+    if parts := _slices(test, metrics):
+        done["slices"] = parts
     return Judged({**entry, **done}, test, validation)
+
+
+def _slices(test: Sequence[Record], metrics: Sequence[Metric]) -> Json:
+    """By column of `data.slices` and value: the rows' number as `rows`, and every metric over them."""
+    parts: Json = {}
+    for part in slices(test, closed=False):
+        figures = {name: asdict(figure) for name, figure in evaluate(part.records, metrics).items()}
+        parts.setdefault(part.column, {})[part.value] = {"rows": len(part.records), **figures}
+    return parts
+
+
+def _write_details(judged: Sequence[Judged], metrics: Sequence[Metric], folder: Path) -> None:
+    for each in judged:
+        applying = [metric for metric in metrics if each.test and metric.applies(each.test)]
+        tables = {metric.name: [dict(row) for row in metric.details(each.test)] for metric in applying}
+        if tables := {name: rows for name, rows in tables.items() if rows}:
+            folder.mkdir(exist_ok=True)
+            (folder / f"{each.entry['id']}.json").write_text(json.dumps(tables, indent=2) + "\n")
 
 
 def _unjudged(candidate: Mapping[str, Any], needs: Mapping[str, str]) -> Json:
@@ -133,7 +163,7 @@ def _choose(judged: Sequence[Judged], metric: Metric, settings: Mapping[str, Any
     }
     out = {each.entry["id"]: each.entry["status"] for each in judged if not each.ok}
     contenders = [_contender(each) for each in judged if each.ok]
-    return choose(metric, contenders, Rule(settings["margin"], limits), out)
+    return choose(metric, contenders, Rule(settings["margin"] * metric.scale, limits), out)
 
 
 def _contender(judged: Judged) -> Contender:

@@ -17,6 +17,7 @@ from ..files import link
 from ..report.folder import PAGE, RESULT, judged_on_the_same_rows, replace, write_config
 from ..report.page import Page, write_page
 from .candidate import say
+from .compare import DETAILS
 from .execute import of_the_run
 
 ENTRY = (
@@ -82,6 +83,8 @@ def _entry(candidate: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
     """A candidate's entry, with its files where they lie in the run's folder."""
     own = run_dir / "candidates" / candidate["id"]
     entry = {key: candidate[key] for key in ENTRY}
+    if "slices" in candidate:  # only where `data.slices` is set
+        entry["slices"] = candidate["slices"]
     places = {"artifact": own / "artifact", "predictions": own / "predictions.jsonl"}
     return entry | {key: str(place) if candidate[key] else None for key, place in places.items()}
 
@@ -113,6 +116,8 @@ def _link_all(new: Path, spec: Mapping[str, Any], sources: Sources) -> None:
             _link(folders[f"fit:{name}"] / "artifact", own / "artifact")
         if f"evaluate:{name}" in sources.needs:
             _link(folders[f"evaluate:{name}"] / "predictions.jsonl", own / "predictions.jsonl")
+        if "compare" in sources.needs:
+            _link(folders["compare"] / DETAILS / f"{name}.json", own / f"{DETAILS}.json")
 
 
 def _link(source: Path, target: Path) -> None:
@@ -123,8 +128,15 @@ def _link(source: Path, target: Path) -> None:
 
 def _page(spec: Mapping[str, Any], sources: Sources, result: Mapping[str, Any]) -> Page:
     faults = {node: str(about["error"]) for node, about in sources.failed.items() if about["folder"]}
-    table = sources.result("compare").get("table", "")
-    return Page(result, table, faults, judged_on_the_same_rows(spec["run"]))
+    compared, chosen = sources.result("compare"), result["choice"]["id"]
+    return Page(
+        result=result,
+        table=compared.get("table", ""),
+        metric=compared.get("metric", ""),
+        details=_read(Path(sources.needs["compare"], DETAILS, f"{chosen}.json")) if chosen else {},
+        faults=faults,
+        seen_before=judged_on_the_same_rows(spec["run"]),
+    )
 
 
 def _announce(result: Mapping[str, Any], before: Mapping[str, Any]) -> None:

@@ -29,13 +29,22 @@ class Bleu(Metric):
     name = "bleu"
     scale = 100.0
 
+    def __init__(self) -> None:
+        self._counted: tuple[Sequence[Record], NDArray[np.float64]] | None = None
+
     def value(self, records: Sequence[Record]) -> float:
         predicted, expected = [row.predicted for row in records], [row.expected for row in records]
         return float(BLEU(force=True).corpus_score(predicted, [expected]).score)
 
     def resampled(self, records: Sequence[Record], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = (counts @ statistics(records)).astype(int)
+        sums = (counts @ self._statistics(records)).astype(int)
         return np.array([_figure(row) for row in sums.tolist()])
+
+    def _statistics(self, records: Sequence[Record]) -> NDArray[np.float64]:
+        """Counted once for all the blocks in which the same records are resampled."""
+        if self._counted is None or self._counted[0] is not records:
+            self._counted = records, statistics(records)
+        return self._counted[1]
 
 
 def statistics(records: Sequence[Record]) -> NDArray[np.float64]:

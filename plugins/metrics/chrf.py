@@ -31,18 +31,27 @@ class ChrF(Metric):
     name = "chrf"
     scale = 100.0
 
+    def __init__(self) -> None:
+        self._counted: tuple[Sequence[Record], NDArray[np.float64]] | None = None
+
     def value(self, records: Sequence[Record]) -> float:
         predicted, expected = [row.predicted for row in records], [row.expected for row in records]
         return float(CHRF().corpus_score(predicted, [expected]).score)
 
     def resampled(self, records: Sequence[Record], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        written, expected, common = np.moveaxis(np.tensordot(counts, statistics(records), axes=1), 2, 0)
+        written, expected, common = np.moveaxis(np.tensordot(counts, self._statistics(records), axes=1), 2, 0)
         there = (written > 0) & (expected > 0)  # [resamples, ORDERS]
         orders = np.maximum(there.sum(axis=1), 1)
         precision = _shares(common, written, there).sum(axis=1) / orders
         recall = _shares(common, expected, there).sum(axis=1) / orders
         weighed = BETA**2 * precision + recall
         return 100 * (1 + BETA**2) * _shares(precision * recall, weighed, weighed > 0)
+
+    def _statistics(self, records: Sequence[Record]) -> NDArray[np.float64]:
+        """Counted once for all the blocks in which the same records are resampled."""
+        if self._counted is None or self._counted[0] is not records:
+            self._counted = records, statistics(records)
+        return self._counted[1]
 
 
 def statistics(records: Sequence[Record]) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ class Choice(Task):
         "options": 'the options: a list of texts, or {"label": [...], "text": [...]}',
     }
     answering = "choose"
-    metrics = ("accuracy",)
+    metrics = ("accuracy", "calibration_error")
     chooses_by = "accuracy"
 
     def example(self, row_id: str, fields: Mapping[str, Any]) -> Example:

@@ -24,7 +24,7 @@ class Classify(Task):
     summary = "give each input one label of a closed set"
     columns: ClassVar[Mapping[str, str]] = {"input": "the text to be labelled", "label": "its label"}
     answering = "label"
-    metrics = ("accuracy", "macro_f1")
+    metrics = ("accuracy", "macro_f1", "calibration_error")
     chooses_by = "accuracy"
 
     def example(self, row_id: str, fields: Mapping[str, Any]) -> Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from stepladder.core.evaluation.score import write_predictions
@@ -102,7 +103,13 @@ def test_the_choice_is_made_on_validation_rows(ladder):
     assert "on 200 validation rows" in told["choice"]["reason"]
     assert list(candidates) == ["full", "zero_shot", "lora"]
     full = candidates["full"]
-    assert set(full["metrics"]) == set(full["validation_metrics"]) == {"accuracy", "macro_f1"}
+    assert (
+        set(full["metrics"])
+        == set(full["validation_metrics"])
+        == {
+            *("accuracy", "macro_f1", "calibration_error"),
+        }
+    )
     assert full["metrics"]["accuracy"] == {
         "value": 0.5,
         "low": pytest.approx(0.4038, abs=1e-4),
@@ -201,3 +208,59 @@ def test_without_test_rows_there_is_a_choice_and_no_test_figure(tmp_path):
     assert told["choice"]["id"] == "zero_shot"
     assert candidates["zero_shot"]["metrics"] == {}
     assert "| 0 | zero_shot (chosen) | - | 0.75 (" in told["table"]
+
+
+def test_figures_by_slice_are_there_where_the_rows_have_slices(ladder):
+    rows = enumerate(records(15, 100))
+    sliced = [replace(row, slices={"area": "north" if i < 20 else ""}) for i, row in rows]
+    ladder.candidate("sliced", 3, 1)
+    ladder.evaluated("sliced", sliced, records(170, 200))
+    _, candidates = ladder.compare()
+    assert "slices" not in candidates["zero_shot"]
+    area = candidates["sliced"]["slices"]["area"]
+    north, unnamed = area["north"], area[""]
+    assert set(north) == {"rows", "accuracy", "macro_f1", "calibration_error"}
+    assert (north["rows"], north["accuracy"]["value"]) == (20, 0.75)
+    assert (unnamed["rows"], unnamed["accuracy"]["value"]) == (80, 0.0)
+    assert north["accuracy"]["low"] < 0.75 < north["accuracy"]["high"]
+
+
+def test_the_tables_behind_figures_are_left_beside_the_result(ladder, tmp_path):
+    ladder.compare()
+    tables = json.loads((tmp_path / "details" / "zero_shot.json").read_text())
+    assert list(tables) == ["calibration_error"]
+    assert [(each["rows"], each["accuracy"]) for each in tables["calibration_error"]] == [
+        (10, 0.0),
+        (90, 1.0),
+    ]
+
+
+def test_a_metric_that_does_not_apply_is_left_out_and_cannot_choose(ladder):
+    test, validation = ([replace(row, scores=None) for row in records(50, rows)] for rows in (100, 200))
+    ladder.candidate("voting", 3, 1)
+    ladder.evaluated("voting", test, validation)
+    _, candidates = ladder.compare()
+    assert set(candidates["voting"]["metrics"]) == {"accuracy", "macro_f1"}
+    assert candidates["voting"]["status"] == "ok"
+    ladder.spec["config"]["choose"]["metric"] = "calibration_error"
+    _, candidates = ladder.compare()
+    assert candidates["voting"]["status"] == "failed"
+    assert "calibration_error cannot be computed of its answers" in candidates["voting"]["error"]
+    assert candidates["zero_shot"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("margin, chosen", [(0.03, "lora"), (0.3, "zero_shot")])
+def test_the_margin_is_a_share_of_the_metrics_scale(tmp_path, margin, chosen):
+    """chrF runs to 100, and the worse candidate is some 10 below that."""
+    written = {
+        "zero_shot": "a long answer of eight words or no",
+        "lora": "a long answer of eight words or so",
+    }
+    ladder = Run(tmp_path, task="generate", metric="chrf", margin=margin)
+    for rung, name in enumerate(written):
+        rows = [Record(f"row-{i}", "", written["lora"], written[name]) for i in range(20)]
+        ladder.candidate(name, rung)
+        ladder.evaluated(name, rows, rows)
+    told, candidates = ladder.compare()
+    assert 75 < candidates["zero_shot"]["metrics"]["chrf"]["value"] < 95
+    assert told["choice"]["id"] == chosen

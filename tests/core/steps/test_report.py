@@ -49,6 +49,14 @@ def test_a_whole_run(make):
     assert [path.name for path in run_dir.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_the_tables_behind_the_figures_of_the_chosen_are_shown(make):
+    run_dir = make()
+    assert "## accuracy of zero in detail (test)" in (run_dir / "report.md").read_text()
+    details = json.loads((run_dir / "candidates" / "zero" / "details.json").read_text())
+    assert details == {"accuracy": [{"rows": 7, "share": 0.25}]}
+    assert not (run_dir / "candidates" / "lora" / "details.json").exists()
+
+
 def test_a_failed_candidate_keeps_its_curves_and_its_log(make):
     run_dir = make(fail={"fit:lora": "kill"})
     lora = result_of(run_dir)["candidates"][1]

@@ -1,0 +1,52 @@
+"""The report's tables of parts and details, on a result as the comparing step leaves it."""
+
+from stepladder.core.report.page import Page, write_page
+
+
+def figure(value):
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def candidate(name, **shares):
+    area = {value: {"rows": 1200, "accuracy": figure(share)} for value, share in shares.items()}
+    return {"id": name, "rung": 0, "status": "ok", "slices": {"area": area}}
+
+
+def page(candidates, **more):
+    result = {
+        "name": "a-run",
+        "fingerprint": "f",
+        "status": "ok",
+        "run_dir": "/runs/a-run",
+        "data": {},
+        "candidates": candidates,
+        "choice": {"id": "lora", "reason": "best"},
+        "registered": None,
+    }
+    return write_page(Page(result, "| table |", "accuracy", **more))
+
+
+def test_every_part_has_a_row_and_every_candidate_a_column():
+    failed = {"id": "prefix", "rung": 1, "status": "failed"}
+    text = page(
+        [candidate("zero_shot", north=0.25, south=0.5), failed, candidate("lora", north=0.75, south=0.5)]
+    )
+    section = text.partition("## accuracy by area (test)\n\n")[2].partition("\n\n")[0]
+    assert section.splitlines() == [
+        "| area | rows | zero_shot | lora |",
+        "| --- | --- | --- | --- |",
+        "| north | 1,200 | 0.25 (0.15 to 0.35) | 0.75 (0.65 to 0.85) |",
+        "| south | 1,200 | 0.5 (0.4 to 0.6) | 0.5 (0.4 to 0.6) |",
+    ]
+
+
+def test_the_tables_behind_figures_have_all_their_columns():
+    details = {"calibration_error": [{"above": 0.4, "rows": 12, "accuracy": None}]}
+    text = page([candidate("lora", north=0.5)], details=details)
+    section = text.partition("## calibration_error of lora in detail (test)\n\n")[2].partition("\n\n")[0]
+    assert section.splitlines()[0::2] == ["| above | rows | accuracy |", "| 0.4 | 12 | - |"]
+
+
+def test_without_parts_or_details_there_is_no_section():
+    text = page([{"id": "lora", "rung": 0, "status": "ok"}])
+    assert [line for line in text.splitlines() if line.startswith("##")] == ["## Candidates", "## Next"]
