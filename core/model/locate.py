@@ -21,6 +21,7 @@ DEFAULT_BASE = "smollm2-135m-instruct"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHT_SUFFIXES = (".safetensors",)
 CONTENT_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+LICENSE_FILES = ("README.md", "LICENSE", "LICENSE.md")  # and LICENSE.txt, which is content by its suffix
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Packaged:
     version: str
     file: str
     sha256: str
+    license: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def packaged_bases() -> dict[str, Packaged]:
             version="0.1.2",
             file="SmolLM2-135M-Instruct.Q4_1.gguf",
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            license="Apache-2.0",
         )
     }
 
@@ -81,8 +84,11 @@ def base_fault(name: str, folder: Path) -> str | None:
     return None
 
 
-def resolve_base(name: str, folder: Path) -> BaseRef:
-    """The base `name`, ready to load. Raises ModelError where there is none or it cannot be trusted."""
+def resolve_base(name: str, folder: Path, revision: str | None = None) -> BaseRef:
+    """The base `name`, ready to load; `revision` is the commit of a hub id, by default the newest.
+
+    Raises ModelError where there is none or it cannot be trusted.
+    """
     fault = base_fault(name, folder)
     if fault:
         raise ModelError(f"base: {fault}")
@@ -93,7 +99,7 @@ def resolve_base(name: str, folder: Path) -> BaseRef:
         return BaseRef(name, str(path.resolve()), folder_fingerprint(path))
     if path.is_file():
         return _resolve_gguf(name, path.resolve(), file_sha256(path))
-    return _resolve_hub(name)
+    return _resolve_hub(name, revision)
 
 
 def folder_fingerprint(folder: Path) -> str:
@@ -197,12 +203,12 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
-def _resolve_hub(name: str) -> BaseRef:
+def _resolve_hub(name: str, revision: str | None) -> BaseRef:
     from huggingface_hub import snapshot_download
 
-    patterns = [f"*{suffix}" for suffix in CONTENT_SUFFIXES]
+    patterns = [*(f"*{suffix}" for suffix in CONTENT_SUFFIXES), *LICENSE_FILES]
     try:
-        folder = Path(snapshot_download(name, allow_patterns=patterns))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (OSError, ValueError) as error:
         raise ModelError(
             f"base: {name!r} could not be fetched from the hub ({type(error).__name__}). Without a network "

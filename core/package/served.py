@@ -2,62 +2,128 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..discovery import discover
-from ..errors import ModelError
-from ..method import Adapted
-from ..model.adapter import read_adapter
-from ..model.base import load_base
-from ..model.locate import BaseRef, resolve_base
+from ..data.conversation import before_answer, parse_conversation
+from ..data.fields import required_text
+from ..discovery import Registry, discover
+from ..errors import ModelError, RowFault
+from ..method import Adapted, Method, Task
+from ..model.adapter import Description, build_method, read_adapter, read_schema
+from ..model.base import Base, load_base
+from ..model.locate import BaseRef
 from ..types import Example
+from .base import find_base
+from .layout import ARTIFACT, SERVED, check_manifest, read_json
 
-SERVED_FILE = "served.json"
-ARTIFACT = "artifact"
+Row = Mapping[str, Any]
+# Stands for the answer that a conversation waits for.
+UNSAID = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What decides the answers beside the weights, as it is where the candidate is loaded.
+
+    `template` is the sha256 of the chat template and the vocabulary. `decoding` says how open answers are
+    written, None for a task that has none. `dtype` is what the base computes in.
+    """
+
+    template: str
+    stop_ids: list[int]
+    labels: list[str]
+    decoding: dict[str, Any] | None
+    dtype: str
 
 
 @dataclass(frozen=True)
 class Served:
-    """Answers texts as the candidate did when it was evaluated."""
+    """Answers as the candidate did when it was evaluated."""
 
+    base: Base
     adapted: Adapted
+    task: Task
+    serving: Serving
 
-    def predict(self, inputs: Sequence[str]) -> list[dict[str, Any]]:
-        """For each input the answer, and each possible answer's score where the candidate has them."""
-        examples = [Example(str(index), text, "") for index, text in enumerate(inputs)]
-        return [
-            {"predicted": said.predicted, "scores": dict(said.scores or {})}
-            for said in self.adapted.predict(examples)
-        ]
+    def answer(self, rows: Sequence[Row]) -> list[str]:
+        """The answer to each row: `input`, and `options` where the task has each row bring its own.
+
+        A conversation comes as `messages`, the last one the user's. Raises ModelError for a row that
+        cannot be read, DataError for one that cannot be put to the model.
+        """
+        examples = [self._example(place, row) for place, row in enumerate(rows)]
+        return [said.predicted for said in self.adapted.predict(examples)]
+
+    def _example(self, place: int, row: Row) -> Example:
+        messages = _given(row, "messages")
+        try:
+            if messages:
+                turns = [dict(turn) for turn in messages]
+                conversation = parse_conversation([*turns, {"role": "assistant", "content": UNSAID}])
+                return Example(str(place), before_answer(conversation), UNSAID, conversation)
+            text = required_text({"input": _given(row, "input")}, "input")
+            return Example(str(place), text, "", options=self._options(row))
+        except RowFault as fault:
+            raise ModelError(f"row {place + 1}: {fault}") from fault
+
+    def _options(self, row: Row) -> tuple[str, ...]:
+        if self.task.answering != "choose":
+            return ()
+        options = tuple(str(option) for option in _given(row, "options") or ())
+        if len(set(options)) < max(2, len(options)):
+            raise RowFault(
+                f"the task {self.task.name} expects at least two different options, found {options}"
+            )
+        return options
 
 
 def load_served(folder: Path) -> Served:
-    """Load what a registered version holds: `artifact/` and served.json (`base`: name, path, fingerprint).
+    """Load a package. Raises ModelError where a file is changed, or the base is not to be had as it was."""
+    check_manifest(folder)
+    return open_package(folder)
 
-    Raises ModelError where the base is not to be had, or is another one now.
-    """
-    recorded = BaseRef(**json.loads((folder / SERVED_FILE).read_text())["base"])
-    base = load_base(_same_base(recorded))
-    adapted = read_adapter(folder / ARTIFACT, base, discover())
+
+def open_package(folder: Path) -> Served:
+    """Load a package that may have no manifest yet."""
+    return load_candidate(folder / ARTIFACT, BaseRef(**read_json(folder, SERVED)["base"]))
+
+
+def load_candidate(artifact: Path, recorded: BaseRef) -> Served:
+    """Load a candidate's artifact folder as it serves, onto the base with the recorded content."""
+    registry, description = discover(), Description.read(artifact)
+    base = load_base(find_base(recorded))
+    adapted = read_adapter(artifact, base, registry)
     adapted.merge()
-    return Served(adapted)
+    task = read_schema(description.schema, registry).task
+    return Served(base, adapted, task, _serving(base, description, task, registry))
 
 
-def _same_base(recorded: BaseRef) -> BaseRef:
-    """The base by its name, else by the folder in which it lay; it must have the recorded content."""
-    tried: list[str] = []
-    for name in (recorded.name, recorded.path):
-        try:
-            found = resolve_base(name, Path.cwd())
-        except ModelError as error:
-            tried.append(str(error))
-            continue
-        if found.fingerprint == recorded.fingerprint:
-            return found
-        tried.append(f"{name}: its content is another now ({found.fingerprint[:12]})")
-    wanted = f"{recorded.name} ({recorded.fingerprint[:12]})"
-    raise ModelError(f"the base {wanted} is not on this machine: " + "; ".join(tried))
+def _serving(base: Base, description: Description, task: Task, registry: Registry) -> Serving:
+    method = build_method(description.method, description.settings, registry)
+    return Serving(
+        template=base.renderer.fingerprint,
+        stop_ids=sorted(base.renderer.stop_ids),
+        labels=list(description.schema["labels"]),
+        decoding=_decoding(method) if task.answering == "generate" else None,
+        dtype=str(base.model.dtype).removeprefix("torch."),
+    )
+
+
+def _decoding(method: Method) -> dict[str, Any] | None:
+    """The decoder with the settings that it has by now, defaults included."""
+    if method.decoder is None:
+        return None
+    settings = method.decoder.settings.model_dump(mode="json")
+    longest = getattr(method.settings, "max_new_tokens", None)
+    return {"decoder": method.decoder.name, "settings": settings, "max_new_tokens": longest}
+
+
+def _given(row: Row, column: str) -> Any:
+    """What a row says in a column; None for the holes of a table, which pandas fills with NaN."""
+    value = row.get(column)
+    if isinstance(value, float):
+        return None
+    return value.tolist() if hasattr(value, "tolist") else value

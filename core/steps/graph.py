@@ -142,7 +142,7 @@ class _Builder:
         fits = tuple(each for each in judged if each.startswith("fit:"))
         self._add("record", ("compare", *fits), {}, about)
         if self.given.config.get("register"):
-            self._add("register", ("compare", "record"), {}, about)
+            self._add("register", ("render", "compare", "record"), {}, about)
         self._add("report", tuple(self.nodes), {}, about)
 
     def _add(

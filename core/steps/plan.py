@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,21 @@ from typing import Any
 from ..config import Resolved, load_config
 from ..discovery import Registry, discover
 from ..model.locate import file_sha256, resolve_base
+from ..package.commit import find_commit
+from ..report.folder import RUN
 from .candidate import say
 from .graph import Ingredients, as_json, build_graph
 
 CORE = Path(__file__).parents[1]
 # What is done after the choice, which no fingerprint is taken over.
-LATE_PARTS = ("report", "tracking")
+LATE_PARTS = ("package", "report", "tracking")
 LIBRARIES = ("torch", "transformers")
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`spec`: config (path), overrides (list of key=value), runs (folder), announce (whether to fire).
 
-    Returns graph, run (name, fingerprint, run_dir, data_sha256), config, origins and candidates.
+    Returns graph, run (name, fingerprint, run_dir, data_sha256, commit, origins), config and candidates.
     Raises ConfigError and ModelError.
     """
     registry = discover()
@@ -42,7 +45,12 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if spec["announce"]:
         for fault in registry.fire("run_started", run=run):
             say(fault)
-    about = {**run, "data_sha256": _data_hashes(ingredients), "origins": dict(resolved.origins)}
+    about = {
+        **run,
+        "data_sha256": _data_hashes(ingredients),
+        "commit": _commit(resolved.folder),
+        "origins": dict(resolved.origins),
+    }
     return {
         "graph": graph.with_run(about).to_json(),
         "run": about,
@@ -122,3 +130,12 @@ def _data_hashes(ingredients: Ingredients) -> dict[str, str]:
     data = ingredients.config["data"]
     files = {split: data[split] for split in ("train", "validation", "test") if isinstance(data[split], str)}
     return {split: ingredients.files[path] for split, path in files.items()}
+
+
+def _commit(folder: Path) -> dict[str, Any] | None:
+    """The commit at which the config was first run: a resumed run's is in its own folder."""
+    try:
+        commit: dict[str, Any] | None = json.loads((folder / RUN).read_text())["commit"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return find_commit(folder)
+    return commit

@@ -13,7 +13,7 @@ class Candidate(PythonModel):  # type: ignore[misc]  # mlflow gives no types
         self.served = load_served(Path(context.artifacts["served"]))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        return [answer["predicted"] for answer in self.served.predict(model_input["input"].tolist())]
+        return self.served.answer(model_input.to_dict("records"))
 
 
 set_model(Candidate())

@@ -411,14 +411,14 @@ def served(ended, project, tmp_path, on_the_cpu):
 
 
 def load(served):
-    from stepladder.core.package.served import load_served
+    from stepladder.core.package.served import open_package
 
-    return load_served(served)
+    return open_package(served)
 
 
 def test_an_artifact_of_a_finished_run_serves(served):
-    (answer,) = load(served).predict(["my car is red"])
-    assert answer["predicted"] in ("red", "blue")
+    (answer,) = load(served).answer([{"input": "my car is red"}])
+    assert answer in ("red", "blue")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "adapter.json", "prompt.json"])

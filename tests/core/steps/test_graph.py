@@ -47,6 +47,7 @@ def test_retention_and_registration_only_where_they_are_asked_for():
         ("render", "retention"),
         ("retention", "evaluate:zero"),
         ("retention", "evaluate:lora"),
+        ("render", "register"),
         ("compare", "register"),
         ("record", "register"),
         ("retention", "report"),

@@ -156,8 +156,7 @@ def test_an_experiment_in_the_bin_is_brought_back(client, recorded, recording):
 
 # Each process connects, records and registers the same run.
 RACE = """
-import json, sys
-from pathlib import Path
+import json, shutil, sys
 from stepladder.core.tracking.record import Recording, record_run
 from stepladder.core.tracking.package import Chosen
 from stepladder.core.tracking.register import register
@@ -165,18 +164,36 @@ run, compared = json.loads(sys.argv[1])
 sys.stdin.read()
 recorded = record_run(Recording(run, {}, compared, {}))
 entry = compared["candidates"][0]
-chosen = Chosen("colours", entry, Path(sys.argv[2]), None, run, recorded.candidates[entry["id"]])
+def pack(folder):
+    shutil.copytree(sys.argv[2], folder, dirs_exist_ok=True)
+chosen = Chosen("colours", run, entry, recorded.candidates[entry["id"]], pack)
 registered = register(chosen)
 print(json.dumps([recorded.run_id, registered.version, registered.created]))
 """
 
 
+def pack(folder):
+    """What MLflow has to know of a package."""
+    (folder / "artifact").mkdir(parents=True)
+    (folder / "artifact" / "adapter.json").write_text('{"method": "lora"}')
+    base = {"name": "tiny", "path": "/bases/tiny", "fingerprint": "b" * 64}
+    lineage = {"plugins": {"method:lora": "stepladder 0 ab"}, "licenses": {"base": "mit", "data": None}}
+    asked = {"input": "the sky", "options": [], "messages": []}
+    files = {
+        "served.json": {"base": base},
+        "candidate.json": {"run": RUN, "candidate": entry("lora")},
+        "lineage.json": lineage,
+        "recorded.jsonl": asked,
+        "manifest.json": {},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+
+
 def test_four_processes_that_meet_a_new_store_make_one_run_and_one_version(new_home, tmp_path):
-    artifact = tmp_path / "artifact"
-    artifact.mkdir()
-    (artifact / "adapter.json").write_text("{}")
+    pack(tmp_path / "package")
     given = json.dumps([RUN, compared(entry("lora"))])
-    command = [sys.executable, "-c", RACE, given, str(artifact)]
+    command = [sys.executable, "-c", RACE, given, str(tmp_path / "package")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     racing = [subprocess.Popen(command, env=dict(os.environ), **pipes) for _ in range(4)]
     for process in racing:
@@ -191,14 +208,10 @@ def test_four_processes_that_meet_a_new_store_make_one_run_and_one_version(new_h
 
 
 @pytest.fixture
-def chosen(recorded, tmp_path):
+def chosen(recorded):
     from stepladder.core.tracking.package import Chosen
 
-    artifact = tmp_path / "artifact"
-    artifact.mkdir()
-    (artifact / "adapter.json").write_text('{"method": "lora"}')
-    base = {"name": "tiny", "path": "/bases/tiny", "fingerprint": "b" * 64}
-    return Chosen("colours", entry("lora"), artifact, base, RUN, recorded.candidates["lora"])
+    return Chosen("colours", RUN, entry("lora"), recorded.candidates["lora"], pack)
 
 
 def test_a_version_holds_the_adapter_the_base_it_needs_and_its_figures(chosen, client):
@@ -215,7 +228,7 @@ def test_a_version_holds_the_adapter_the_base_it_needs_and_its_figures(chosen, c
     folder = Path(mlflow.artifacts.download_artifacts("models:/colours@challenger"))
     served = folder / "artifacts" / "served"
     assert json.loads((served / "artifact" / "adapter.json").read_text()) == {"method": "lora"}
-    assert json.loads((served / "served.json").read_text()) == {"base": dict(chosen.base)}
+    assert json.loads((served / "served.json").read_text())["base"]["name"] == "tiny"
     assert json.loads((served / "candidate.json").read_text())["candidate"]["metrics"] == {"accuracy": FIGURE}
     assert (folder / "loader.py").read_bytes() == LOADER.read_bytes()
     assert not list(folder.rglob("*.pkl"))

@@ -1,0 +1,86 @@
+"""Whence a package comes: what it was made of, and in what two of them differ."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data.account import as_json, load_accounts
+from ..discovery import Registry, discover
+from ..model.locate import BaseRef
+from .licenses import base_license
+
+if TYPE_CHECKING:
+    from .pack import Contents
+
+LIBRARIES = ("stepladder", "torch", "transformers", "tokenizers", "safetensors", "numpy", "mlflow")
+ABSENT = "-"
+Json = dict[str, Any]
+
+
+def gather(contents: Contents) -> Json:
+    """The content of lineage.json."""
+    config, run = contents.config, contents.run
+    return {
+        "config": dict(config),
+        "data": as_json(load_accounts(contents.rendered)),
+        "data_sha256": run["data_sha256"],
+        "plugins": _plugins(contents, discover()),
+        "versions": {"python": platform.python_version(), **_libraries()},
+        "commit": run.get("commit"),
+        "licenses": {
+            "base": base_license(BaseRef(**contents.base)),
+            "data": config.get("data_license"),
+        },
+    }
+
+
+def differences(one: Json, other: Json) -> list[tuple[str, Any, Any]]:
+    """What is not the same in both: the dotted key, and what each has there (`-` where it has nothing)."""
+    ours, theirs = dict(leaves(one)), dict(leaves(other))
+    keys = dict.fromkeys([*ours, *theirs])
+    pairs = ((key, ours.get(key, ABSENT), theirs.get(key, ABSENT)) for key in keys)
+    return [(key, mine, yours) for key, mine, yours in pairs if mine != yours]
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value that is no object, by its dotted key; an empty object is one too."""
+    if not isinstance(value, Mapping) or not value:
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from leaves(inner, f"{key}.{name}" if key else name)
+
+
+def _libraries() -> dict[str, str]:
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _plugins(contents: Contents, registry: Registry) -> dict[str, str]:
+    """`<kind>:<name>` → distribution, version and the hash of the file, of those that made the candidate."""
+    found = {}
+    for kind, name in dict.fromkeys(_used(contents, registry)):
+        plugin = registry.plugin_of(kind, name)
+        found[f"{kind}:{name}"] = f"{plugin.distribution} {plugin.version} {plugin.sha256[:12]}".rstrip()
+    return found
+
+
+def _used(contents: Contents, registry: Registry) -> Iterator[tuple[str, str]]:
+    config, entry = contents.config, contents.entry
+    yield "method", entry["method"]
+    decoder = entry["settings"].get("decoder")
+    if decoder is not None:
+        yield "decoder", decoder if isinstance(decoder, str) else next(iter(decoder))
+    yield "task", config["task"]
+    yield from (("metric", name) for name in entry["metrics"])
+    files = (config["data"][split] for split in ("train", "validation", "test"))
+    yield from (("source", registry.source_for(Path(file)).name) for file in files if isinstance(file, str))
