@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError, did_you_mean
-from ..core.report.folder import CONFIG, write_config
+from ..core.report.folder import CONFIG, write_config, write_graph
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
 from ..core.training.children import Children
@@ -59,19 +59,26 @@ def plan(request: Request, children: Children, log: Log, *, announce: bool) -> P
 
 
 def open_run_folder(planned: Planned) -> None:
-    """Make the run's folder with its config, from which `--resume` plans again."""
+    """Make the run's folder with its config, from which `--resume` plans again, and its graph."""
     planned.run_dir.mkdir(parents=True, exist_ok=True)
     if not (planned.run_dir / CONFIG).exists():
         write_config(planned.run_dir, planned.config, planned.run)
+    write_graph(planned.run_dir, planned.graph.to_json())
 
 
 def resumed(run: str, runs: Path, overrides: tuple[str, ...] = ()) -> Request:
     """The request that a run, named or given by its folder, was started with. Raises InputError."""
+    folder = find_run("--resume", run, runs)
+    return Request(folder / CONFIG, overrides, runs=folder.parent)
+
+
+def find_run(asked_by: str, run: str, runs: Path) -> Path:
+    """The folder of a run that is named or given by its folder. Raises InputError."""
     folder = next((each for each in (Path(run), runs / run) if (each / CONFIG).is_file()), None)
     if folder is None:
         known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
         raise InputError(
-            f"--resume {run}: no such run in {runs}{did_you_mean(run, known)}; "
+            f"{asked_by} {run}: no such run in {runs}{did_you_mean(run, known)}; "
             f"there are: {', '.join(known) or 'none'}"
         )
-    return Request(folder / CONFIG, overrides, runs=folder.absolute().parent)
+    return folder.absolute()

@@ -1,17 +1,17 @@
-"""The files of a run's folder that are not steps' own: its config, and where each value came from."""
+"""The files of a run's folder that are not steps' own: its config, where each value came from, its graph."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-CONFIG, RUN, RESULT, PAGE = "config.yaml", "run.json", "result.json", "report.md"
+CONFIG, RUN, GRAPH, RESULT, PAGE = "config.yaml", "run.json", "graph.json", "result.json", "report.md"
 
 
 def write_config(folder: Path, config: Mapping[str, Any], run: Mapping[str, Any]) -> None:
@@ -21,6 +21,13 @@ def write_config(folder: Path, config: Mapping[str, Any], run: Mapping[str, Any]
     """
     (folder / RUN).write_text(json.dumps(dict(run), indent=2) + "\n")
     (folder / CONFIG).write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+
+def write_graph(folder: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """All steps of the run, so that its last ones can be done again when code and data have changed."""
+    new = folder / f".{GRAPH}.{os.getpid()}.new"
+    new.write_text(json.dumps(list(nodes)))
+    new.replace(folder / GRAPH)
 
 
 def judged_on_the_same_rows(run: Mapping[str, Any]) -> int:

@@ -40,7 +40,7 @@ def write_page(page: Page) -> str:
     if result["data"]:
         parts += ["## Data", _data(result["data"])]
     if page.faults:
-        parts += ["## What failed", *_faults(page.faults, result["run_dir"])]
+        parts += ["## What failed", *_faults(page.faults, _again(result))]
     parts += ["## Next", "\n".join(f"    {command}" for command in next_commands(result))]
     return "\n\n".join(parts) + "\n"
 
@@ -48,13 +48,19 @@ def write_page(page: Page) -> str:
 def next_commands(result: Mapping[str, Any]) -> list[str]:
     """What the user may want to do now, with the tools of this installation and its registry."""
     if result["status"] != "ok":
-        return [f"stepladder run --resume {result['run_dir']}"]
+        return [_again(result)]
     commands = [f"less {result['run_dir']}/report.md", f"{_mlflow()} ui --host 127.0.0.1"]
     registered = result["registered"]
     if registered:
         version = f"models:/{registered['name']}@{registered['alias']}"
         commands.append(f"{_mlflow()} models serve -m {version} --env-manager local --host 127.0.0.1")
     return commands
+
+
+def _again(result: Mapping[str, Any]) -> str:
+    """The command that tries again what failed: where a choice is made, that MLflow has not taken it."""
+    only_mlflow = result["status"] != "ok" and result["choice"]["id"]
+    return f"stepladder {'register' if only_mlflow else 'run --resume'} {result['run_dir']}"
 
 
 def _mlflow() -> str:
@@ -120,7 +126,7 @@ def _counts(split: str, counts: Mapping[str, int]) -> Sequence[str]:
     return [split, *(f"{counts[name]:,}" for name in COUNTS)]
 
 
-def _faults(faults: Mapping[str, str], run_dir: str) -> Iterator[str]:
+def _faults(faults: Mapping[str, str], again: str) -> Iterator[str]:
     for step, message in faults.items():
         yield f"**{step}**\n\n```\n{message}\n```"
-    yield f"Finished steps are kept; to try the others again: `stepladder run --resume {run_dir}`"
+    yield f"Finished steps are kept; to try the others again: `{again}`"

@@ -44,8 +44,7 @@ def execute(
     node: Node, folders: Mapping[str, Path | None], store: Store, children: Children, log: Log
 ) -> Outcome:
     """Do `node`, given the folder of each node that it needs (None if that one was skipped)."""
-    failures = {needed: _failure_of(needed, folders[needed]) for needed in node.needs}
-    failed = {needed: failure for needed, failure in failures.items() if failure}
+    failed = _failed_needs(node, folders)
     if failed and not _can_run(node, failed):
         return Outcome("skipped", failure=_skipped(failed))
     place = store.place(node.kind, _key(node, failed))
@@ -53,6 +52,17 @@ def execute(
         if node.reusable and is_whole(place.final):
             return read_outcome(place.final, "reused")
         return _run(node, _spec(node, folders, failed, place), place, children, log)
+
+
+def look_up(node: Node, folders: Mapping[str, Path | None], store: Store) -> Outcome | None:
+    """What became of `node` when it was last done, given the folders it needs; None if it never ended."""
+    failed = _failed_needs(node, folders)
+    if failed and not _can_run(node, failed):
+        return Outcome("skipped", failure=_skipped(failed))
+    place = store.place(node.kind, _key(node, failed))
+    if is_whole(place.final):
+        return read_outcome(place.final, "reused")
+    return read_outcome(place.failed) if (place.failed / OUTCOME).exists() else None
 
 
 def of_the_run(node_ids: Iterable[str]) -> list[str]:
@@ -75,6 +85,12 @@ def read_outcome(folder: Path, status: Status = "ok") -> Outcome:
 
 def read_failure(folder: Path) -> Failure:
     return Failure(**json.loads((folder / ERROR).read_text()))
+
+
+def _failed_needs(node: Node, folders: Mapping[str, Path | None]) -> dict[str, Failure]:
+    """Why each needed node that is not finished has nothing to give."""
+    failures = {needed: _failure_of(needed, folders[needed]) for needed in node.needs}
+    return {needed: failure for needed, failure in failures.items() if failure}
 
 
 def _failure_of(node_id: str, folder: Path | None) -> Failure | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..discovery import discover
 from ..files import link
-from ..report.folder import PAGE, RESULT, judged_on_the_same_rows, replace, write_config
+from ..report.folder import GRAPH, PAGE, RESULT, judged_on_the_same_rows, replace, write_config
 from ..report.page import Page, write_page
 from .candidate import say
 from .compare import DETAILS
@@ -36,6 +36,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     result = _result(spec, sources)
     _link_all(new, spec, sources)
     write_config(new, spec["config"], spec["run"])
+    _link(run_dir / GRAPH, new / GRAPH)
     (new / RESULT).write_text(json.dumps(result, indent=2) + "\n")
     (new / PAGE).write_text(write_page(_page(spec, sources, result)))
     replace(new, run_dir)

@@ -75,7 +75,8 @@ def test_a_run_that_could_not_be_recorded_keeps_its_choice_and_says_how_to_go_on
     assert (result["status"], result["choice"]["id"], result["registered"]) == ("failed", "zero", None)
     page = (run_dir / "report.md").read_text()
     assert "**record**\n\n```\nValueError: record went wrong\n```" in page
-    assert f"stepladder run --resume {run_dir}" in page
+    assert f"stepladder register {run_dir}" in page
+    assert "--resume" not in page
 
 
 def test_a_run_whose_rows_are_wrong_keeps_the_quarantine(make):
