@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import RowFault
+from .numbers import LARGEST
 
 KINDS = {
     bool: "true or false",
@@ -35,6 +36,20 @@ def required_label(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str | int):
         raise RowFault(f"{name} is {kind_of(value)}, expected text or a whole number")
     return require_words(str(value), name).strip()
+
+
+def required_number(fields: Mapping[str, Any], name: str) -> float:
+    """The number in a field, which may stand there as text. Raises RowFault where there is none."""
+    value = required(fields, name)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise RowFault(f"{name} is {kind_of(value)}, expected a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise RowFault(f"{name} is {str(value)[:50]!r}, expected a number") from None
+    if not abs(number) <= LARGEST:
+        raise RowFault(f"{name} is {number:g}, expected a number between -{LARGEST:g} and {LARGEST:g}")
+    return number
 
 
 def required(fields: Mapping[str, Any], name: str) -> Any:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from ..data.numbers import number_as_text, number_in
 from ..data.wording import Wording, content_free
 from ..errors import ModelError, StepError
 from ..method import Adapted, DataSchema, Method, Prompt, Trainable, Writer
@@ -72,6 +73,7 @@ class Worded(Adapted, Writer):
             "label": self._choose,
             "choose": self._choose,
             "generate": self._write_answers,
+            "number": self._write_numbers,
             "likelihood": self._likelihoods,
         }
         return by_answering[self.task_answering](examples)
@@ -145,6 +147,15 @@ class Worded(Adapted, Writer):
         assert self.method.decoder is not None, "worded methods are built with a decoder"
         answers = self.method.decoder.decode(self, examples)
         return [Prediction(example.id, answer) for example, answer in zip(examples, answers, strict=True)]
+
+    def _write_numbers(self, examples: Sequence[Example]) -> list[Prediction]:
+        """The first number that is written; where none is, all that is written, for the user to see."""
+        written = self._write_answers(examples)
+        numbers = [number_in(answer.predicted) for answer in written]
+        return [
+            answer if number is None else replace(answer, predicted=number_as_text(number))
+            for answer, number in zip(written, numbers, strict=True)
+        ]
 
     def _likelihoods(self, examples: Sequence[Example]) -> list[Prediction]:
         rows = [row for row in self.wording.encode(examples) if isinstance(row, Encoded)]

@@ -78,6 +78,7 @@ def _fault(row: Row, now: Prediction, tolerated: Tolerance) -> str | None:
         same = tolerated.close(then, likelihood)
         return None if same else f"its likelihood (nats) was {-then:.4f}, and is {-likelihood:.4f}"
     same = _compared(row["predicted"], tolerated) == _compared(now.predicted, tolerated)
+    same = same or _close_numbers(row["predicted"], now.predicted, tolerated)
     return None if same else f"answered {row['predicted']!r}, and now {now.predicted!r}"
 
 
@@ -98,6 +99,14 @@ def _fault_of_choice(row: Row, now: Prediction, tolerated: Tolerance) -> str | N
     if then == now.predicted or tolerated.close(scores[then], scores[now.predicted]):
         return None
     return f"answered {then!r}, and now {now.predicted!r}"
+
+
+def _close_numbers(one: str, other: str, tolerated: Tolerance) -> bool:
+    """A number that is computed is rounded like a score."""
+    try:
+        return tolerated.close(float(one), float(other))
+    except ValueError:
+        return False
 
 
 def _compared(text: str, tolerated: Tolerance) -> str:

@@ -107,7 +107,7 @@ def _serving(base: Base, description: Description, task: Task, registry: Registr
         template=base.renderer.fingerprint,
         stop_ids=sorted(base.renderer.stop_ids),
         labels=list(description.schema["labels"]),
-        decoding=_decoding(method) if task.answering == "generate" else None,
+        decoding=_decoding(method) if task.answering in ("generate", "number") else None,
         dtype=str(base.model.dtype).removeprefix("torch."),
     )
 

@@ -43,7 +43,7 @@ class FewShot(Method):
     name = "few_shot"
     rung = 0.1
     summary = "answered rows before the question; nothing is fitted"
-    answers = ("label", "choose", "generate")
+    answers = ("label", "choose", "generate", "number")
     adapted = Worded
 
     class Settings(WordedSettings):

@@ -1,18 +1,20 @@
-"""Linear probe: logistic regression on the frozen base's hidden states.
+"""Linear probe: logistic regression on the frozen base's hidden states, or ridge regression for numbers.
 
 Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes",
-arXiv:1610.01644. The base reads every row once; several layers, pooled over the row's tokens or taken at
-its last one, are kept, and cross-validation on the training rows picks layer, pooling and regularisation.
-The head starts at zero (scikit-learn's L-BFGS) and the problem is convex, so nothing depends on a seed
-but the folds.
+arXiv:1610.01644; Hoerl and Kennard 1970, "Ridge Regression". The base reads every row once; several
+layers, pooled over the row's tokens or taken at its last one, are kept, and cross-validation on the
+training rows picks layer, pooling and regularisation. The problem is convex (labels: scikit-learn's L-BFGS
+from zero) or has a closed form (numbers), so nothing depends on a seed but the folds.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,10 +24,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import load_file, save_file
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
+from ...core.data.numbers import number_as_text
 from ...core.errors import StepError
 from ...core.hookspecs import hookimpl
 from ...core.method import Adapted, Context, Data, DataSchema, Method
@@ -36,6 +39,7 @@ POOLINGS = ("mean", "last")
 FIRST_C = 0.1
 NEVER = -1e4  # the score of a label without rows: no chance, and yet a number that JSON can hold
 Array = NDArray[np.float32]
+Numbers = NDArray[np.float64]
 
 
 @hookimpl
@@ -44,13 +48,27 @@ def stepladder_methods() -> Sequence[type[Method]]:
 
 
 @dataclass(frozen=True)
-class Head:
-    """Softmax regression on standardised features: weight [labels, H], bias [labels], mean and scale [H]."""
+class Head(ABC):
+    """Linear on standardised features: mean and scale [H]."""
 
-    weight: Array
-    bias: Array
+    weight: Array | Numbers
+    bias: Array | Numbers
     mean: Array
     scale: Array
+
+    @abstractmethod
+    def say(self, examples: Sequence[Example], features: Array, labels: Sequence[str]) -> list[Prediction]:
+        """What the head says of each example, given its features [n, H]."""
+
+
+class LabelHead(Head):
+    """Softmax regression: weight [labels, H], bias [labels]."""
+
+    def say(self, examples: Sequence[Example], features: Array, labels: Sequence[str]) -> list[Prediction]:
+        return [
+            Prediction(example.id, labels[int(row.argmax())], dict(zip(labels, row.tolist(), strict=True)))
+            for example, row in zip(examples, self.log_probabilities(features), strict=True)
+        ]
 
     def log_probabilities(self, features: Array) -> Array:
         """features [n, H] to [n, labels]."""
@@ -60,7 +78,22 @@ class Head:
         return result
 
 
-def fit_head(features: Array, labels: NDArray[np.int64], count: int, c: float) -> Head:
+class NumberHead(Head):
+    """Ridge regression in float64: weight [H], bias [1]."""
+
+    def say(self, examples: Sequence[Example], features: Array, labels: Sequence[str]) -> list[Prediction]:
+        return [
+            Prediction(example.id, number_as_text(number))
+            for example, number in zip(examples, self.numbers(features).tolist(), strict=True)
+        ]
+
+    def numbers(self, features: Array) -> Numbers:
+        """features [n, H] to [n]."""
+        result: Numbers = ((features - self.mean) / self.scale) @ self.weight + self.bias
+        return result
+
+
+def fit_head(features: Array, labels: NDArray[np.int64], count: int, c: float) -> LabelHead:
     """features [n, H]; labels [n] in 0..count-1. A label without a row gets no weight and no chance."""
     mean, scale = features.mean(0), features.std(0) + 1e-6
     present = np.unique(labels)
@@ -69,7 +102,18 @@ def fit_head(features: Array, labels: NDArray[np.int64], count: int, c: float) -
     bias[present] = 0.0
     if len(present) > 1:
         weight[present], bias[present] = _regress((features - mean) / scale, labels, c)
-    return Head(weight, bias, mean, scale)
+    return LabelHead(weight, bias, mean, scale)
+
+
+def fit_number_head(features: Array, targets: Numbers, c: float) -> NumberHead:
+    """features [n, H]; targets [n]. The penalty is 1 / c where a row's features have a mean square of 1 / H,
+    so that it weighs as much on bases of any width.
+    """
+    mean, scale = features.mean(0), features.std(0) + 1e-6
+    ridge = Ridge(alpha=features.shape[1] / c)
+    with threadpool_limits(1):
+        ridge.fit(((features - mean) / scale).astype(np.float64), targets)
+    return NumberHead(ridge.coef_, np.array([ridge.intercept_]), mean, scale)
 
 
 def _regress(features: Array, labels: NDArray[np.int64], c: float) -> tuple[Array, Array]:
@@ -99,6 +143,15 @@ def cross_validate(features: Array, labels: NDArray[np.int64], c: float, folds: 
     return float(np.mean(scores))
 
 
+def cross_validate_numbers(features: Array, targets: Numbers, c: float, folds: int, seed: int) -> float:
+    """Mean squared error on held-out folds, below 0: more is better."""
+    errors = []
+    for train, held_out in KFold(folds, shuffle=True, random_state=seed).split(features):
+        head = fit_number_head(features[train], targets[train], c)
+        errors.append(np.square(head.numbers(features[held_out]) - targets[held_out]).mean())
+    return -float(np.mean(errors))
+
+
 def spread_layers(layers: int, count: int) -> list[int]:
     """`count` layers from the last to the first of `layers`, evenly; one is the last."""
     return sorted({round(layer) for layer in np.linspace(layers, 1, min(count, layers))})
@@ -115,6 +168,14 @@ def read_features(base: Base, texts: Sequence[str], layers: Sequence[int]) -> Ar
     return result
 
 
+@dataclass(frozen=True)
+class Goal:
+    """Fits a head to the training rows' features [n, H] with C, and scores such heads by cross-validation."""
+
+    fit: Callable[[Array, float], Head]
+    score: Callable[[Array, float], float]
+
+
 class Probe(Adapted):
     """A frozen base with a head on one of its layers."""
 
@@ -129,11 +190,7 @@ class Probe(Adapted):
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         texts = [wording(example, self.schema.instruction) for example in examples]
         features = read_features(self.base, texts, [self.layer])[:, 0, POOLINGS.index(self.pooling)]
-        labels = self.schema.labels
-        return [
-            Prediction(example.id, labels[int(row.argmax())], dict(zip(labels, row.tolist(), strict=True)))
-            for example, row in zip(examples, self.head.log_probabilities(features), strict=True)
-        ]
+        return self.head.say(examples, features, self.schema.labels)
 
     def save(self, folder: Path) -> None:
         tensors = {name: np.ascontiguousarray(value) for name, value in vars(self.head).items()}
@@ -143,7 +200,8 @@ class Probe(Adapted):
     @classmethod
     def load(cls, folder: Path, base: Base, schema: DataSchema, method: Method) -> Self:
         read: dict[str, Any] = json.loads((folder / "probe.json").read_text())
-        return cls(base, schema, Head(**load_file(folder / "weights.safetensors")), **read)
+        head = NumberHead if schema.task.answering == "number" else LabelHead
+        return cls(base, schema, head(**load_file(folder / "weights.safetensors")), **read)
 
 
 def wording(example: Example, instruction: str) -> str:
@@ -155,7 +213,7 @@ class LinearProbe(Method):
     name = "linear_probe"
     rung = 1.0
     summary = "a linear head on frozen, cached features"
-    answers = ("label",)
+    answers = ("label", "number")
     adapted = Probe
 
     class Settings(Method.Settings):
@@ -173,22 +231,43 @@ class LinearProbe(Method):
         layers = spread_layers(base.model.config.get_text_config().num_hidden_layers, self.settings.layers)
         texts = [wording(example, data.instruction) for example in examples]
         features = read_features(base, texts, layers)
-        labels = np.array([data.labels.index(example.expected) for example in examples])
-        place, pooling = self._choose_features(features, labels)
+        goal = self._goal(data, examples)
+        place, pooling = choose_features(features, goal)
         chosen = features[:, place, pooling]
-        c = max(self.settings.c, key=lambda c: self._score(chosen, labels, c))
+        c = max(self.settings.c, key=lambda c: goal.score(chosen, c))
         context.log(f"linear_probe: layer {layers[place]}, {POOLINGS[pooling]} pooling, C={c:g}")
-        head = fit_head(chosen, labels, len(data.labels), c)
         schema = DataSchema(data.task, data.instruction, data.labels)
-        return Probe(base, schema, head, layers[place], POOLINGS[pooling])
+        return Probe(base, schema, goal.fit(chosen, c), layers[place], POOLINGS[pooling])
 
-    def _choose_features(self, features: Array, labels: NDArray[np.int64]) -> tuple[int, int]:
-        """Place of the layer and of the pooling with the best cross-validated likelihood."""
-        places = [(p, q) for p in range(features.shape[1]) for q in range(features.shape[2])]
-        return max(places, key=lambda place: self._score(features[:, place[0], place[1]], labels, FIRST_C))
+    def _goal(self, data: Data, examples: Sequence[Example]) -> Goal:
+        if data.task.answering == "number":
+            return self._numbers(np.array([float(example.expected) for example in examples]))
+        return self._labels(
+            np.array([data.labels.index(each.expected) for each in examples]), len(data.labels)
+        )
 
-    def _score(self, features: Array, labels: NDArray[np.int64], c: float) -> float:
+    def _numbers(self, targets: Numbers) -> Goal:
+        if len(targets) < 2:
+            raise StepError("linear_probe: one training row cannot be cross-validated; give it more")
+        folds = min(self.settings.folds, len(targets))
+        judge = partial(cross_validate_numbers, folds=folds, seed=self.settings.seed)
+        return Goal(
+            fit=lambda features, c: fit_number_head(features, targets, c),
+            score=lambda features, c: judge(features, targets, c),
+        )
+
+    def _labels(self, labels: NDArray[np.int64], count: int) -> Goal:
         largest = int(np.bincount(labels).max())
         if largest < 2:
             raise StepError("linear_probe: no label has two training rows, so nothing can be cross-validated")
-        return cross_validate(features, labels, c, min(self.settings.folds, largest), self.settings.seed)
+        judge = partial(cross_validate, folds=min(self.settings.folds, largest), seed=self.settings.seed)
+        return Goal(
+            fit=lambda features, c: fit_head(features, labels, count, c),
+            score=lambda features, c: judge(features, labels, c),
+        )
+
+
+def choose_features(features: Array, goal: Goal) -> tuple[int, int]:
+    """Place of the layer and of the pooling with the best cross-validated score."""
+    places = [(p, q) for p in range(features.shape[1]) for q in range(features.shape[2])]
+    return max(places, key=lambda place: goal.score(features[:, place[0], place[1]], FIRST_C))

@@ -107,7 +107,7 @@ class Lora(GradientMethod):
     name = "lora"
     rung = 1.5
     summary = "low-rank updates beside frozen layers; merges into the weights"
-    answers = ("label", "choose", "generate", "likelihood")
+    answers = ("label", "choose", "generate", "number", "likelihood")
 
     class Settings(GradientMethod.Settings):
         learning_rate: float = Field(2e-3, gt=0)

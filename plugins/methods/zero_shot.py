@@ -22,7 +22,7 @@ class ZeroShot(Method):
     name = "zero_shot"
     rung = 0.0
     summary = "the question alone; nothing is fitted"
-    answers = ("label", "choose", "generate", "likelihood")
+    answers = ("label", "choose", "generate", "number", "likelihood")
     adapted = Worded
 
     class Settings(WordedSettings):

@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score
 from stepladder.core.errors import StepError
 from stepladder.core.training.context import FitContext
 from stepladder.plugins.methods.linear_probe import (
     LinearProbe,
     Probe,
     cross_validate,
+    cross_validate_numbers,
     fit_head,
+    fit_number_head,
     read_features,
     spread_layers,
 )
+from stepladder.plugins.tasks.regress import Regress
 
 
 def clusters(labels: int, rows: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
@@ -188,6 +192,73 @@ def test_one_row_for_each_label_cannot_be_cross_validated(base, toy, tmp_path):
     rows = {row.expected: row for row in toy.train.rows}
     single = replace(toy, train=replace(toy.train, rows=list(rows.values()), tokens=toy.train.tokens[:2]))
     with pytest.raises(StepError, match="no label has two training rows"):
+        LinearProbe(LinearProbe.Settings()).fit(base, single, FitContext(tmp_path))
+
+
+# --- numbers ---
+
+
+def line(rows: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """features [rows, 5] of unlike scales; targets [rows] far from zero."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(rows, 5)) * (1, 10, 0.1, 1, 1) + 3
+    targets = 2 * features[:, 0] - 0.3 * features[:, 1] + 500 + noise * generator.normal(size=rows)
+    return features.astype(np.float32), targets
+
+
+def test_the_head_is_ridge_regression_on_standardised_features():
+    features, targets = line(60, noise=1.0)
+    standard = ((features - features.mean(0)) / features.std(0)).astype(np.float64)
+    reference = Ridge(alpha=5 / 0.5).fit(standard, targets).predict(standard)
+    assert fit_number_head(features, targets, c=0.5).numbers(features) == pytest.approx(reference, abs=1e-3)
+
+
+def test_a_line_is_found_and_noise_is_not():
+    features, targets = line(200, noise=0.0)
+    held_out = cross_validate_numbers(features, targets, c=1000, folds=4, seed=0)
+    assert -held_out < 1e-3 * targets.var()
+    unrelated = np.random.default_rng(2).normal(size=200)
+    assert cross_validate_numbers(features, unrelated, 0.01, 4, 0) == pytest.approx(-unrelated.var(), rel=0.2)
+
+
+def test_targets_that_never_change_are_said():
+    features, _ = line(8, noise=0.0)
+    assert fit_number_head(features, np.full(8, 7.25), c=1.0).numbers(features) == pytest.approx(
+        np.full(8, 7.25)
+    )
+
+
+@pytest.fixture
+def rated(toy):
+    """The toy rows with a number in place of each label."""
+    numbers = {"red": "-1.5", "blue sky sea": "20"}
+
+    def split(rows):
+        examples = [replace(row, expected=numbers[row.expected]) for row in rows.rows]
+        return replace(rows, rows=examples)
+
+    return replace(toy, task=Regress(), labels=(), train=split(toy.train), validation=split(toy.validation))
+
+
+def test_a_fit_learns_numbers_and_saved_and_loaded_says_the_same(base, load, rated, tmp_path):
+    fitted = LinearProbe(LinearProbe.Settings(folds=3, c=[1.0, 100.0])).fit(base, rated, FitContext(tmp_path))
+    rows = rated.validation.examples()
+    said = fitted.predict(rows)
+    numbers = [float(prediction.predicted) for prediction in said]
+    assert r2_score([float(row.expected) for row in rows], numbers) > 0.8
+    assert fitted.trainable_parameters == 32 + 1
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    fitted.save(folder)
+    loaded = Probe.load(folder, load(), fitted.schema, LinearProbe(LinearProbe.Settings()))
+    assert loaded.predict(rows) == said
+
+
+def test_one_row_with_a_number_cannot_be_cross_validated(base, rated, tmp_path):
+    single = replace(
+        rated, train=replace(rated.train, rows=rated.train.rows[:1], tokens=rated.train.tokens[:1])
+    )
+    with pytest.raises(StepError, match="one training row"):
         LinearProbe(LinearProbe.Settings()).fit(base, single, FitContext(tmp_path))
 
 
