@@ -105,7 +105,8 @@ class Trainable:
     takes everything off the model again, so that it computes as before; `merge` folds it into the
     model's own weights instead, in float32. `loss` yields summed losses with their numbers of trained
     tokens where the usual next-token loss is not meant; `groups` are AdamW's parameter groups where one
-    learning rate is not meant for all.
+    learning rate is not meant for all. `keep` is called after training where what is served and saved has
+    another form than what was trained: it attaches that in its place.
     """
 
     parameters: Mapping[str, torch.nn.Parameter]
@@ -113,6 +114,7 @@ class Trainable:
     merge: Callable[[], None] | None = None
     loss: Callable[[Base, Rows], Iterator[tuple[torch.Tensor, int]]] | None = None
     groups: Sequence[Mapping[str, Any]] | None = None
+    keep: Callable[[], Trainable] | None = None
 
     def count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())
@@ -193,6 +195,14 @@ class Method(ABC):
         """Ids of the candidates that must be fitted before this one."""
         return ()
 
+    @classmethod
+    def base_fault(cls, settings: BaseModel, model: Mapping[str, Any]) -> str | None:
+        """Why these settings cannot go with a base whose config.json is `model`; None if they can.
+
+        Asked before weights are loaded.
+        """
+        return None
+
     def as_peft(self, weights: Weights, model: Mapping[str, Any]) -> PeftAdapter | None:
         """The saved `weights` as PEFT reads them; None where PEFT has no such form.
 
@@ -200,10 +210,10 @@ class Method(ABC):
         """
         return None
 
-    def folds(self, weights: Weights) -> Mapping[str, Fold] | None:
+    def folds(self, weights: Weights, model: Mapping[str, Any]) -> Mapping[str, Fold] | None:
         """What the saved `weights` make of each weight of the base that they change, by its name there.
 
-        None where the candidate is no change of the base's weights.
+        None where the candidate is no change of the base's weights. `model` is the base's config.json.
         """
         return None
 

@@ -50,7 +50,11 @@ def length_policy(data: Mapping[str, Any], base: Path) -> LengthPolicy:
 
 def context_length(base: Path) -> int:
     """The most tokens that the base in this folder was made to read."""
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    return context_of(json.loads((base / "config.json").read_text(encoding="utf-8")))
+
+
+def context_of(model: Mapping[str, Any]) -> int:
+    """The same, by the base's config.json."""
     # Models that also see or hear keep what concerns text apart.
-    text = config | config.get("text_config", {})
+    text = {**model, **model.get("text_config", {})}
     return next((text[key] for key in CONTEXT_KEYS if text.get(key)), DEFAULT_CONTEXT)

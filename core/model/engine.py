@@ -19,6 +19,7 @@ from torch import Tensor
 from ..types import Encoded
 from .attention import tree_arguments, use_tree_attention
 from .head import cross_entropy_sum, log_probabilities
+from .root import Root, learned_length, learned_root, read_tokens
 from .tree import Tree, build_tree, common_length, group_into_trees
 
 PLAIN_BATCH = 8
@@ -33,16 +34,11 @@ class Targets:
     sequences: Tensor
 
 
-@dataclass(frozen=True)
-class Root:
-    """Keys and values of `length` tokens that stand before every sequence of a tree."""
-
-    length: int = 0
-    cache: Any = None
-
-
 class Engine(ABC):
-    """Losses, log-probabilities and hidden states of sequences, however the model is called."""
+    """Losses, log-probabilities and hidden states of sequences, however the model is called.
+
+    Where something learned stands before every input (see root.py), all of them are behind it.
+    """
 
     def __init__(self, model: Any, max_tokens: int) -> None:
         self.model = model
@@ -63,8 +59,9 @@ class Engine(ABC):
     @torch.no_grad()
     def probe_logits(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """The model's own logits of each sequence, one after the other, [tokens, V] in float32."""
+        root = learned_root(self.model)
         ids = [torch.tensor(sequence, device=self.model.device)[None] for sequence in sequences]
-        return torch.cat([self.model(input_ids=row, use_cache=False).logits[0].float() for row in ids])
+        return torch.cat([self.model(input_ids=row, **root.arguments()).logits[0].float() for row in ids])
 
 
 class TreeEngine(Engine):
@@ -72,7 +69,8 @@ class TreeEngine(Engine):
 
     def losses(self, rows: Sequence[Encoded]) -> Iterator[tuple[Tensor, int]]:
         for _, tree, targets in self._trees(rows):
-            (hidden,) = tree_states(self.model, tree)
+            # Computed for each tree, since a tree's graph is gone once its loss has gone backward.
+            (hidden,) = tree_states(self.model, tree, learned_root(self.model))
             head = self.model.get_output_embeddings()
             yield cross_entropy_sum(hidden[targets.positions], head, targets.tokens), len(targets.tokens)
 
@@ -80,8 +78,9 @@ class TreeEngine(Engine):
     def log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
         results: list[list[float]] = [[] for _ in rows]
         root = self._read_root(rows)
-        for group, tree, targets in self._trees(rows, root.length):
-            (hidden,) = tree_states(self.model, tree, root=root)
+        shared = root.length - learned_length(self.model)
+        for group, tree, targets in self._trees(rows, shared):
+            (hidden,) = tree_states(self.model, tree, root)
             head = self.model.get_output_embeddings()
             values = log_probabilities(hidden, head, targets.positions, targets.tokens)
             for sequence, value in zip(targets.sequences.tolist(), values.tolist(), strict=True):
@@ -90,9 +89,10 @@ class TreeEngine(Engine):
 
     @torch.no_grad()
     def hidden_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
+        root = learned_root(self.model)
         for group in group_into_trees(sequences, self.max_tokens):
             tree = build_tree([sequences[index] for index in group])
-            states = torch.stack(tree_states(self.model, tree, all_layers=True))
+            states = torch.stack(tree_states(self.model, tree, root, all_layers=True))
             for index, path in zip(group, tree.paths, strict=True):
                 yield index, states[:, path]
 
@@ -108,15 +108,15 @@ class TreeEngine(Engine):
     def _read_root(self, rows: Sequence[Encoded]) -> Root:
         """What all rows share before anything is predicted, read once for all trees.
 
-        Its last token stays in the trees, since the first prediction is made there. Windowed layers
-        forget keys, so there the trees carry the whole beginning.
+        Its last token stays in the trees, since the first prediction is made there.
         """
-        if not rows or sliding_window(self.model.config) is not None:
-            return Root()
+        learned = learned_root(self.model)
+        if not rows:
+            return learned
         first, last = min(row.tokens for row in rows), max(row.tokens for row in rows)
         predicted = min(row.trained.index(True) for row in rows)
         shared = min(common_length(first, last), predicted)
-        return read_root(self.model, first[: max(0, shared - 1)])
+        return read_tokens(self.model, first[: max(0, shared - 1)], learned)
 
 
 class PlainEngine(Engine):
@@ -124,14 +124,15 @@ class PlainEngine(Engine):
 
     def losses(self, rows: Sequence[Encoded]) -> Iterator[tuple[Tensor, int]]:
         for batch in _batches(rows):
-            picked, targets = self._picked(batch)
+            picked, targets = self._picked(batch, learned_root(self.model))
             yield -picked.sum(), len(targets.tokens)
 
     @torch.no_grad()
     def log_probabilities(self, rows: Sequence[Encoded]) -> list[list[float]]:
         results: list[list[float]] = []
+        root = learned_root(self.model)
         for batch in _batches(rows):
-            picked, targets = self._picked(batch)
+            picked, targets = self._picked(batch, root)
             values: list[list[float]] = [[] for _ in batch]
             for sequence, value in zip(targets.sequences.tolist(), picked.tolist(), strict=True):
                 values[sequence].append(value)
@@ -140,18 +141,19 @@ class PlainEngine(Engine):
 
     @torch.no_grad()
     def hidden_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
+        root = learned_root(self.model)
         for index, sequence in enumerate(sequences):
             ids = torch.tensor(sequence, device=self.model.device)[None]
-            output = self.model.base_model(input_ids=ids, use_cache=False, output_hidden_states=True)
+            output = self.model.base_model(input_ids=ids, output_hidden_states=True, **root.arguments())
             yield index, torch.stack(output.hidden_states)[:, 0]
 
-    def _picked(self, batch: Sequence[Encoded]) -> tuple[Tensor, Targets]:
+    def _picked(self, batch: Sequence[Encoded], root: Root) -> tuple[Tensor, Targets]:
         """log p of the trained tokens of one padded batch, [N]."""
         length = max(len(row.tokens) for row in batch)
         ids = torch.tensor([row.tokens + [0] * (length - len(row.tokens)) for row in batch])
         device = self.model.device
         # No mask: padding stands on the right, where no token of a row looks.
-        logits = self.model(input_ids=ids.to(device), use_cache=False).logits
+        logits = self.model(input_ids=ids.to(device), **root.arguments()).logits
         targets = _padded_targets(batch, length, device)
         chosen = logits.flatten(0, 1)[targets.positions]
         chosen = chosen if chosen.dtype == torch.float64 else chosen.float()
@@ -190,33 +192,18 @@ def _flat(values: Sequence[Sequence[float]]) -> Tensor:
     return torch.tensor(list(chain.from_iterable(values)), dtype=torch.float64)
 
 
-def tree_states(model: Any, tree: Tree, all_layers: bool = False, root: Root = Root()) -> tuple[Tensor, ...]:
+def tree_states(model: Any, tree: Tree, root: Root, all_layers: bool = False) -> tuple[Tensor, ...]:
     """Hidden states of the packed tokens, [T, H] for each layer asked for (the last one by default)."""
     output = model.base_model(
         input_ids=tree.tokens[None].to(model.device),
         position_ids=tree.positions[None].to(model.device) + root.length,
         attention_mask=_masks(model, tree, root.length),
-        past_key_values=root.cache,
-        use_cache=root.cache is not None,
         output_hidden_states=all_layers,
+        **root.arguments(),
         **tree_arguments(model, tree, root.length),
     )
-    if root.cache is not None:
-        root.cache.crop(-len(tree))
     states = output.hidden_states if all_layers else (output.last_hidden_state,)
     return tuple(state[0] for state in states)
-
-
-def read_root(model: Any, tokens: Sequence[int]) -> Root:
-    """Run the tokens once and keep their keys and values."""
-    from transformers import DynamicCache
-
-    if not tokens:
-        return Root()
-    cache = DynamicCache(config=model.config)
-    ids = torch.tensor(tokens, device=model.device)[None]
-    model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-    return Root(len(tokens), cache)
 
 
 def sliding_window(config: Any) -> int | None:
@@ -236,12 +223,11 @@ def _masks(model: Any, tree: Tree, root: int) -> Tensor | dict[str, Tensor]:
     config = model.config.get_text_config()
     window = sliding_window(config)
     layer_types = getattr(config, "layer_types", None)
+    full = tree.mask(model.dtype, model.device, root=root)
     if window is None:
-        return tree.mask(model.dtype, model.device, root=root)
-    windowed = tree.mask(model.dtype, model.device, window)
-    if layer_types is None:
-        return windowed
-    return {"full_attention": tree.mask(model.dtype, model.device), "sliding_attention": windowed}
+        return full
+    windowed = tree.mask(model.dtype, model.device, window, root)
+    return windowed if layer_types is None else {"full_attention": full, "sliding_attention": windowed}
 
 
 def last_trained(row: Encoded) -> int:

@@ -1,17 +1,21 @@
 """Writing: next-token distributions and one loop that samples from them.
 
 Prompts are padded on the left; the key-value cache and the masks of sliding windows are transformers' own.
+What is learned and stands before every input (see root.py) is written into that cache first.
 Nucleus sampling: Holtzman et al. 2020 (arXiv:1904.09751), §3.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .engine import sliding_window
+from .root import Root, learned_root
 
 BATCH = 16
 
@@ -61,9 +65,11 @@ def generate(
     generator = torch.Generator(device=model.device).manual_seed(decoding.seed)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     results: list[list[int]] = [[] for _ in prompts]
-    for start in range(0, len(order), BATCH):
-        members = order[start : start + BATCH]
-        written = _generate_batch(model, [prompts[i] for i in members], stop_ids, decoding, generator)
+    root = learned_root(model)
+    # Padding stands between a learned part and a short prompt: a window would lose sight of that part sooner.
+    unpadded = root.length > 0 and sliding_window(model.config) is not None
+    for members in _batches(order, prompts, unpadded):
+        written = _generate_batch(model, [prompts[i] for i in members], stop_ids, decoding, generator, root)
         for index, tokens in zip(members, written, strict=True):
             results[index] = tokens
     return results
@@ -75,13 +81,16 @@ def _generate_batch(
     stop_ids: frozenset[int],
     decoding: Decoding,
     generator: torch.Generator,
+    root: Root,
 ) -> list[list[int]]:
     from transformers import DynamicCache
 
     ids, mask = _pad_left(prompts, model.device)
+    mask = torch.cat([mask.new_ones(len(prompts), root.length), mask], dim=1)
     stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=model.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, root.length :]
     cache = DynamicCache(config=model.config)
+    root.fill(cache, len(prompts))
     running = torch.ones(len(prompts), dtype=torch.bool, device=model.device)
     written: list[list[int]] = [[] for _ in prompts]
     for _ in range(decoding.max_new_tokens):
@@ -103,6 +112,20 @@ def _generate_batch(
         ids, positions = tokens, positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
     return written
+
+
+def _batches(
+    order: Sequence[int], prompts: Sequence[Sequence[int]], unpadded: bool
+) -> Iterator[Sequence[int]]:
+    """At most BATCH prompts each, taken in that order; all of one length if `unpadded`."""
+    start = 0
+    while start < len(order):
+        longest = len(prompts[order[start]])
+        members = order[start : start + BATCH]
+        if unpadded:
+            members = [index for index in members if len(prompts[index]) == longest]
+        yield members
+        start += len(members)
 
 
 def _pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
+from ..errors import ModelError
 from ..method import Adapted, Context, Data, DataSchema, Method, Prompt, Trainable, TrainingSettings
+from ..types import Encoded, Split
 from .base import Base
+from .root import learned_length
 from .worded import Worded
 
 
 class GradientMethod(Method):
-    """Supplies `fit` by the one training loop; a subclass writes `attach`."""
+    """Supplies `fit` by the one training loop; a subclass writes `attach`, and `start` where words matter."""
 
     adapted: ClassVar[type[Adapted]] = Worded
 
@@ -22,15 +25,36 @@ class GradientMethod(Method):
 
     @abstractmethod
     def attach(self, model: Any) -> Trainable:
-        """Attach what is learned to the (frozen) model, initialised; equal settings give equal weights."""
+        """Attach what is learned to the (frozen) model, initialised; equal settings give equal weights.
+
+        Saved weights are read back into it.
+        """
+
+    def start(self, base: Base, data: Data) -> Trainable:
+        """Attach what is trained, where training starts; for starts that need words of the data."""
+        return self.attach(base.model)
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
-        trainable = self.attach(base.model)
-        train = [data.train.encoded(index) for index in range(len(data.train))]
-        validation = [data.validation.encoded(index) for index in range(len(data.validation))]
+        trainable = self.start(base, data)
+        train, validation = (self._that_fit(base, split, context) for split in (data.train, data.validation))
+        if not train:
+            raise ModelError(
+                f"{self.name}: behind {learned_length(base.model)} learned positions there is room for no "
+                f"training row: {base.ref.name} attends to {base.context_length} tokens; lower length"
+            )
         report = context.train(base, trainable, train, validation, self.settings)
+        kept = trainable.keep() if trainable.keep else trainable
         schema = DataSchema(data.task, data.instruction, data.labels)
-        worded = Worded(base, schema, Prompt(), self, trainable)
+        worded = Worded(base, schema, Prompt(), self, kept)
         worded.calibrate(data.validation.examples())
         worded.report = report
         return worded
+
+    def _that_fit(self, base: Base, split: Split, context: Context) -> list[Encoded]:
+        """The rows for which the base has room behind what is learned."""
+        rows = [split.encoded(index) for index in range(len(split))]
+        room = base.context_length - learned_length(base.model)
+        fitting = [row for row in rows if len(row.tokens) <= room]
+        if len(fitting) < len(rows):
+            context.log(f"{len(rows) - len(fitting)} rows are longer than the {room} tokens left to them")
+        return fitting

@@ -38,16 +38,17 @@ class Tree:
         """Additive mask [1, 1, T, root + T]: 0 where a token sees, the least number of `dtype` elsewhere.
 
         It is a float mask because eager attention adds it. `window`: a token sees only that many
-        positions back, itself included. `root`: so many keys stand before the tree, seen by all of it.
+        positions back, itself included. `root`: so many keys stand before the tree.
         """
         index = torch.arange(len(self), device=device)
         last, positions = self.last.to(device), self.positions.to(device)
         seen = (index[None, :] <= index[:, None]) & (index[:, None] <= last[None, :])
+        seen = torch.nn.functional.pad(seen, (root, 0), value=True)
         if window is not None:
-            seen &= positions[:, None] - positions[None, :] < window
+            of_keys = torch.cat([torch.arange(-root, 0, device=device), positions])
+            seen &= positions[:, None] - of_keys[None, :] < window
         hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=device)
-        mask = torch.where(seen, torch.zeros((), dtype=dtype, device=device), hidden)
-        return torch.nn.functional.pad(mask, (root, 0))[None, None]
+        return torch.where(seen, torch.zeros((), dtype=dtype, device=device), hidden)[None, None]
 
 
 def common_length(left: Sequence[int], right: Sequence[int]) -> int:

@@ -24,6 +24,7 @@ from ..method import Adapted, DataSchema, Method, Prompt, Trainable, Writer
 from ..types import Encoded, Example, MergeReport, Message, Prediction
 from .base import Base
 from .generate import Decoding, generate
+from .root import learned_length
 
 Rule = Literal["sum", "mean", "prior"]
 RULE_ROWS = 128
@@ -160,6 +161,7 @@ class Worded(Adapted, Writer):
     def _likelihoods(self, examples: Sequence[Example]) -> list[Prediction]:
         rows = [row for row in self.wording.encode(examples) if isinstance(row, Encoded)]
         assert len(rows) == len(examples), "text rows that cannot be encoded were quarantined before"
+        self._require_room(max((len(row.tokens) for row in rows), default=0))
         return [
             Prediction(example.id, "", negative_log_likelihood=-sum(values), tokens=len(values))
             for example, values in zip(examples, self.base.engine.log_probabilities(rows), strict=True)
@@ -178,11 +180,13 @@ class Worded(Adapted, Writer):
 
     def _require_room(self, tokens: int) -> None:
         """Raises StepError where prompt and answer are longer than the base can attend to."""
-        room = self.base.context_length
-        if tokens > room:
+        context, learned = self.base.context_length, learned_length(self.base.model)
+        if tokens > context - learned:
+            before = f", {learned} learned ones before them included" if learned else ""
             raise StepError(
                 f"{self.method.name}: prompt and answer take up to {tokens} tokens, and {self.base.ref.name} "
-                f"attends to {room}: lower shots or max_new_tokens, or set data.max_length"
+                f"attends to {context}{before}: lower {'length' if learned else 'shots'} or max_new_tokens, "
+                "or set data.max_length"
             )
 
     def save(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ arXiv:2312.03732, theorem 3.2.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,15 @@ from transformers.pytorch_utils import Conv1D
 
 from ...core.errors import ModelError, did_you_mean
 from ...core.hookspecs import hookimpl
-from ...core.method import Method, Trainable
+from ...core.method import Fold, Method, PeftAdapter, Trainable, Weights
 from ...core.model.gradient import GradientMethod
 
 # Names of the layers that make queries and values, by family; the first group found is the default.
 ATTENTION = (("q_proj", "v_proj"), ("query_key_value",), ("qkv_proj",), ("c_attn",))
+# Families whose linear layers are Conv1D, with weights [in, out].
+TRANSPOSED = ("gpt2", "openai-gpt")
+# Weights are folded by so many elements at once, so that no second copy of a large one is held.
+CHUNK = 1 << 20
 
 
 @hookimpl
@@ -55,10 +59,9 @@ class LoraLinear(nn.Module):
     @torch.no_grad()
     def fold(self) -> None:
         """Add the update to the frozen weight, in float32 at least."""
-        update = (self.lora_b @ self.lora_a) * self.scale  # [out, in]
         weight: Any = self.base.weight
-        update = update.T if isinstance(self.base, Conv1D) else update
-        weight.copy_((weight.to(update.dtype) + update).to(weight.dtype))
+        fold = fold_transposed if isinstance(self.base, Conv1D) else fold_update
+        weight.copy_(fold(weight, self.lora_a, self.lora_b, self.scale))
 
 
 def linear_shape(layer: nn.Module) -> tuple[int, int]:
@@ -66,6 +69,20 @@ def linear_shape(layer: nn.Module) -> tuple[int, int]:
     weight: Any = layer.weight
     first, second = weight.shape
     return (first, second) if isinstance(layer, Conv1D) else (second, first)
+
+
+def fold_update(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """weight [out, in] plus scale * b [out, r] a [r, in], in the dtype of the factors, rounded once."""
+    folded = torch.empty_like(weight)
+    step = max(1, CHUNK // weight.shape[1])
+    for rows in (slice(start, start + step) for start in range(0, len(weight), step)):
+        folded[rows] = weight[rows].to(b.dtype) + (b[rows] @ a) * scale
+    return folded
+
+
+def fold_transposed(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """The same for a weight [in, out]."""
+    return fold_update(weight, b.T, a.T, scale)
 
 
 def find_layers(model: nn.Module, target: Sequence[str] | None) -> dict[str, nn.Module]:
@@ -121,7 +138,7 @@ class Lora(GradientMethod):
     def attach(self, model: Any) -> Trainable:
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed)
-        scale = settings.alpha / (math.sqrt(settings.rank) if settings.rslora else settings.rank)
+        scale = self.scale()
         layers = find_layers(model, settings.target)
         adapted = {path: LoraLinear(layer, settings.rank, scale, generator) for path, layer in layers.items()}
         replace_modules(model, dict(adapted))
@@ -134,6 +151,46 @@ class Lora(GradientMethod):
             detach=partial(replace_modules, model, layers),
             merge=partial(merge_layers, model, adapted),
         )
+
+    def scale(self) -> float:
+        """By which the update counts."""
+        rank = self.settings.rank
+        return self.settings.alpha / (math.sqrt(rank) if self.settings.rslora else rank)
+
+    def as_peft(self, weights: Weights, model: Mapping[str, Any]) -> PeftAdapter:
+        settings = self.settings
+        return PeftAdapter(
+            config={
+                "peft_type": "LORA",
+                "r": settings.rank,
+                "lora_alpha": int(settings.alpha) if settings.alpha.is_integer() else settings.alpha,
+                "target_modules": sorted({path.rsplit(".", 1)[-1] for path in adapted_paths(weights)}),
+                "lora_dropout": 0.0,
+                "bias": "none",
+                "fan_in_fan_out": model["model_type"] in TRANSPOSED,
+                "use_rslora": settings.rslora,
+                "use_dora": False,
+                "rank_pattern": {},
+                "alpha_pattern": {},
+                "modules_to_save": None,
+                "init_lora_weights": True,
+            },
+            tensors={f"base_model.model.{name}.weight": tensor for name, tensor in weights.items()},
+        )
+
+    def folds(self, weights: Weights, model: Mapping[str, Any]) -> Mapping[str, Fold]:
+        fold = fold_transposed if model["model_type"] in TRANSPOSED else fold_update
+        return {
+            f"{path}.weight": partial(
+                fold, a=weights[f"{path}.lora_A"], b=weights[f"{path}.lora_B"], scale=self.scale()
+            )
+            for path in adapted_paths(weights)
+        }
+
+
+def adapted_paths(weights: Weights) -> list[str]:
+    """Paths of the layers that the saved weights belong to."""
+    return [name.removesuffix(".lora_A") for name in weights if name.endswith(".lora_A")]
 
 
 def merge_layers(model: nn.Module, adapted: dict[str, LoraLinear]) -> None:

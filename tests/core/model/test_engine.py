@@ -187,8 +187,9 @@ def test_a_tree_that_forgets_the_branches_is_noticed(model_of, monkeypatch):
 
 def test_a_beginning_that_is_read_wrongly_is_noticed(model_of, monkeypatch):
     engine = TreeEngine(model_of("llama"), 1000)
-    read_root = engine_module.read_root
-    monkeypatch.setattr(engine_module, "read_root", lambda model, tokens: read_root(model, tokens[::-1]))
+    read = engine_module.read_tokens
+    backwards = lambda model, tokens, before: read(model, tokens[::-1], before)  # noqa: E731
+    monkeypatch.setattr(engine_module, "read_tokens", backwards)
     assert not agrees(engine)
 
 
