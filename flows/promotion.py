@@ -18,6 +18,7 @@ from ..core.steps.graph import Graph
 from ..core.steps.promotion import promotion_graph
 from ..core.steps.store import Store
 from ..core.training.children import Children
+from .events import announce
 from .single import do_step
 
 Log = Callable[[str], None]
@@ -70,7 +71,9 @@ def carry_out(promotion: Promotion, walk: Walk, children: Children, log: Log) ->
         "token": secrets.token_hex(8),
     }
     with file_lock(lock, lambda: log(f"waiting: another promotion of {promotion.target} is under way")):
-        return ended(walk(promotion_graph(asked), Store(home() / "promotions")))
+        end = ended(walk(promotion_graph(asked), Store(home() / "promotions")))
+    _announce(end, log)
+    return end
 
 
 def ended(outcomes: Mapping[str, Outcome]) -> Ended:
@@ -83,6 +86,16 @@ def ended(outcomes: Mapping[str, Outcome]) -> Ended:
         verdict=json.loads(verdict.read_text()) if verdict and verdict.exists() else {},
         promoted=promoted.result.get("promoted") if promoted.result else None,
     )
+
+
+def _announce(end: Ended, log: Log) -> None:
+    if end.promoted:
+        announce("promoted", end.promoted, log)
+    elif end.rejected:
+        champion = end.challenger["champion"] or {"version": None}
+        about = {"name": end.challenger["name"], "version": end.challenger["challenger"]["version"]}
+        told = {**about, "previous": champion["version"], "reason": end.ending.message}
+        announce("rejected", told, log)
 
 
 def _gates(promotion: Promotion, children: Children, log: Log) -> list[dict[str, Any]] | None:
