@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import mlflow
 from mlflow import MlflowException
@@ -17,7 +16,6 @@ from ..errors import StepError
 
 UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "IO_ERROR", "REQUEST_LIMIT_EXCEEDED")
 FORBIDDEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
-PASSWORD = re.compile(r"//[^/\s]*@")
 LONGEST = 300
 
 
@@ -41,6 +39,16 @@ def mlflow_answers() -> Iterator[None]:
 def is_missing(error: MlflowException) -> bool:
     """Whether there is no such name, version or file."""
     return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+
+
+def upsert(write: Callable[..., None], *values: str) -> None:
+    """Set a tag or an alias. Two that set a new one at the same moment collide in MLflow's database."""
+    try:
+        write(*values)
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        write(*values)  # now it is there, and will be changed
 
 
 def _translated(error: Exception) -> MlflowError:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
-from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 
 from ..environment import home
 from ..errors import StepError
 from ..files import file_lock
 from .client import connect
-from .package import FINGERPRINT, Chosen, log_package, version_tags
-
-ALIAS = "challenger"
+from .duplicates import settle
+from .faults import mlflow_answers, upsert
+from .package import Chosen, log_package
+from .tags import CHALLENGER, REGISTRATION
+from .versions import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,37 +31,25 @@ class Registered:
 
 def register(chosen: Chosen) -> Registered:
     """Make the version unless it is there, and let the alias point at it. Raises StepError if it is empty."""
-    client = connect()
-    with file_lock(home() / "locks" / f"register-{chosen.name}"):
-        version = find_version(client, chosen.name, chosen.run["fingerprint"])
-        created = version is None
-        if version is None:
-            version = _create(client, chosen)
-        client.set_registered_model_alias(chosen.name, ALIAS, version.version)
-    return Registered(chosen.name, str(version.version), ALIAS, created)
+    name, token = chosen.name, secrets.token_hex(8)
+    with mlflow_answers(), file_lock(home() / "locks" / f"register-{name}"):
+        client = connect()
+        version = settle(client, name, chosen.run["fingerprint"]) or _create(client, chosen, token)
+        upsert(client.set_registered_model_alias, name, CHALLENGER, version.version)
+    created = version.tags.get(REGISTRATION) == token
+    return Registered(name, version.version, CHALLENGER, created)
 
 
-def find_version(client: MlflowClient, name: str, fingerprint: str) -> ModelVersion | None:
-    """The version that a run of this fingerprint made, if it still has its files."""
-    condition = f"name = '{name}' and tags.`{FINGERPRINT}` = '{fingerprint}'"
-    found = (version for version in client.search_model_versions(condition) if has_files(version))
-    return next(found, None)
-
-
-def has_files(version: ModelVersion) -> bool:
-    """MLflow makes a version whether there is anything in it or not."""
-    try:
-        files = mlflow.artifacts.list_artifacts(artifact_uri=f"models:/{version.name}/{version.version}")
-    except (mlflow.MlflowException, OSError):
-        return False
-    return any(Path(file.path).name == "MLmodel" for file in files)
-
-
-def _create(client: MlflowClient, chosen: Chosen) -> ModelVersion:
-    version = mlflow.register_model(log_package(chosen), chosen.name, tags=version_tags(chosen))
-    if not has_files(version):
-        client.delete_model_version(chosen.name, version.version)
+def _create(client: MlflowClient, chosen: Chosen, token: str) -> Version:
+    """Make a version; what is returned is the one that stays, if others have made one at the same time."""
+    logged = log_package(chosen)
+    tags = {**logged.tags, REGISTRATION: token}
+    # Not waited for: MLflow would ask for a version that somebody else may have settled already.
+    made = mlflow.register_model(logged.uri, chosen.name, await_registration_for=None, tags=tags)
+    version = settle(client, chosen.name, chosen.run["fingerprint"])
+    if version is None:
+        client.delete_model_version(chosen.name, made.version)
         raise StepError(
-            f"register: version {version.version} of {chosen.name} has no files; it was deleted again"
+            f"register: version {made.version} of {chosen.name} has no files; it was deleted again"
         )
     return version

@@ -15,6 +15,7 @@ APPROVED = "stepladder.approved"  # JSON {"by", "at"}
 COPIED_FROM = "stepladder.copied_from"
 PREVIOUS_CHAMPION = "stepladder.previous_champion"
 TEST_SHA256 = "stepladder.test_sha256"
+REGISTRATION = "stepladder.registration"  # of the process that made the version
 VERDICT = "stepladder.verdict"  # promoted | rejected
 VERDICT_REASON = f"{VERDICT}.reason"
 GATE = "stepladder.gate."  # then the gate's name, and behind that the names of its figures
@@ -22,5 +23,5 @@ GATE = "stepladder.gate."  # then the gate's name, and behind that the names of 
 
 def of_the_version(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that stay true of a copy in another registered model."""
-    gone = {APPROVED, COPIED_FROM, PREVIOUS_CHAMPION, TEST_SHA256, VERDICT, VERDICT_REASON}
+    gone = {APPROVED, COPIED_FROM, PREVIOUS_CHAMPION, REGISTRATION, TEST_SHA256, VERDICT, VERDICT_REASON}
     return {tag: value for tag, value in tags.items() if tag not in gone and not tag.startswith(GATE)}

@@ -17,8 +17,8 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from ..errors import InputError, ModelError, did_you_mean
-from .faults import is_missing, mlflow_answers
-from .package import FINGERPRINT
+from .faults import is_missing, mlflow_answers, upsert
+from .package import FINGERPRINT, check_tags
 from .tags import CHAMPION
 
 REFERENCE = re.compile(r"(?:models:/)?(?P<name>[^/:@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>[0-9]+))")
@@ -104,7 +104,10 @@ def has_files(version: Version) -> bool:
 
 @mlflow_answers()
 def download(version: Version, folder: Path) -> Path:
-    """Put the version's package at `folder`, which is not there yet. Raises ModelError if it has none."""
+    """Put the version's package at `folder`, which is not there yet.
+
+    Raises ModelError where it has none, or is not as it was registered.
+    """
     with tempfile.TemporaryDirectory(dir=folder.parent) as fetched:
         try:
             package = mlflow.artifacts.download_artifacts(
@@ -114,6 +117,7 @@ def download(version: Version, folder: Path) -> Path:
             if not is_missing(error):
                 raise
             raise ModelError(_no_package(version)) from error
+        check_tags(version, Path(package))
         shutil.move(package, folder)
     return folder
 
@@ -121,7 +125,7 @@ def download(version: Version, folder: Path) -> Path:
 def set_tags(client: MlflowClient, version: Version, tags: Mapping[str, str]) -> None:
     with mlflow_answers():
         for tag, value in tags.items():
-            client.set_model_version_tag(version.name, version.version, tag, value)
+            upsert(client.set_model_version_tag, version.name, version.version, tag, value)
 
 
 def load_as_mlflow_does(uri: str) -> None:
