@@ -1,11 +1,10 @@
-"""Whence a package comes: what it was made of, and in what two of them differ."""
+"""Whence a package comes: what it was made of, as far as it can be found out when it is made."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.account import as_json, load_accounts
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from .pack import Contents
 
 LIBRARIES = ("stepladder", "torch", "transformers", "tokenizers", "safetensors", "numpy", "mlflow")
-ABSENT = "-"
 Json = dict[str, Any]
 
 
@@ -36,23 +34,6 @@ def gather(contents: Contents) -> Json:
             "data": config.get("data_license"),
         },
     }
-
-
-def differences(one: Json, other: Json) -> list[tuple[str, Any, Any]]:
-    """What is not the same in both: the dotted key, and what each has there (`-` where it has nothing)."""
-    ours, theirs = dict(leaves(one)), dict(leaves(other))
-    keys = dict.fromkeys([*ours, *theirs])
-    pairs = ((key, ours.get(key, ABSENT), theirs.get(key, ABSENT)) for key in keys)
-    return [(key, mine, yours) for key, mine, yours in pairs if mine != yours]
-
-
-def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value that is no object, by its dotted key; an empty object is one too."""
-    if not isinstance(value, Mapping) or not value:
-        yield key, value
-        return
-    for name, inner in value.items():
-        yield from leaves(inner, f"{key}.{name}" if key else name)
 
 
 def _libraries() -> dict[str, str]:
@@ -83,4 +64,4 @@ def _used(contents: Contents, registry: Registry) -> Iterator[tuple[str, str]]:
     yield "task", config["task"]
     yield from (("metric", name) for name in entry["metrics"])
     files = (config["data"][split] for split in ("train", "validation", "test"))
-    yield from (("source", registry.source_for(Path(file)).name) for file in files if isinstance(file, str))
+    yield from (("source", registry.source_for(file).name) for file in files if isinstance(file, str))

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+from mlflow import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
 from packaging.version import Version as Number
 
 from ..errors import ModelError
 from ..package.layout import CANDIDATE, LINEAGE, MANIFEST, SERVED, asked_rows, read_json, sha256
+from .faults import is_missing, mlflow_answers
 
 if TYPE_CHECKING:
     from .versions import Version
@@ -65,15 +67,29 @@ def log_package(chosen: Chosen) -> Logged:
         return Logged(_log(package, chosen.run_id), _tags(package, chosen))
 
 
+@mlflow_answers()
 def check_tags(version: Version, package: Path) -> None:
     """Raises ModelError where the version's loader, or its downloaded `package`, is not what was registered.
 
     To be asked before either is run or loaded. What a version has no tag for passes.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        loader = mlflow.artifacts.download_artifacts(f"{version.uri}/{LOADER.name}", dst_path=folder)
-        _check_tag(version, LOADER_SHA256, Path(loader))
     _check_tag(version, PACKAGE_SHA256, package / MANIFEST)
+    if LOADER_SHA256 in version.tags:
+        with tempfile.TemporaryDirectory() as folder:
+            _check_tag(version, LOADER_SHA256, _fetch(version, LOADER.name, folder))
+
+
+@mlflow_answers()
+def read_about(version: Version) -> dict[str, Any]:
+    """What the package says of itself, without its weights: candidate, lineage and serving.
+
+    Raises ModelError where there is none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (CANDIDATE, LINEAGE, SERVED):
+            _fetch(version, f"{PACKAGE}/{name}", folder)
+        read = {name: read_json(Path(folder), name) for name in (CANDIDATE, LINEAGE, SERVED)}
+    return {**read[CANDIDATE], "lineage": read[LINEAGE], "serving": read[SERVED]}
 
 
 def _check_tag(version: Version, tag: str, file: Path) -> None:
@@ -87,13 +103,17 @@ def _check_tag(version: Version, tag: str, file: Path) -> None:
         )
 
 
-def read_about(version: Version) -> dict[str, Any]:
-    """What the package says of itself, without its weights: candidate, lineage and serving."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (CANDIDATE, LINEAGE, SERVED):
-            mlflow.artifacts.download_artifacts(f"{version.uri}/{PACKAGE}/{name}", dst_path=folder)
-        read = {name: read_json(Path(folder), name) for name in (CANDIDATE, LINEAGE, SERVED)}
-    return {**read[CANDIDATE], "lineage": read[LINEAGE], "serving": read[SERVED]}
+def _fetch(version: Version, file: str, folder: str) -> Path:
+    """Download one file of the version into `folder`. Raises ModelError where there is none."""
+    try:
+        return Path(mlflow.artifacts.download_artifacts(f"{version.uri}/{file}", dst_path=folder))
+    except (MlflowException, OSError) as error:
+        if isinstance(error, MlflowException) and not is_missing(error):
+            raise
+        raise ModelError(
+            f"version {version.version} of {version.name} has no {file}: its files are gone, or it is not by "
+            "this version of Stepladder; register its run again"
+        ) from error
 
 
 class _PyfuncUntried:
