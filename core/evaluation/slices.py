@@ -1,4 +1,4 @@
-"""The test rows part by part, and what the figures are in each part.
+"""The test rows part by part, and the metric that tells of a part.
 
 A part is a value of one column of `data.slices`, or, where the answers are a closed set, an expected answer.
 """
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..method import Metric
-from ..types import Interval, Record
-from .intervals import measure, row_scores
+from ..types import Record
+from .intervals import row_scores
 
 EXPECTED = "expected"
 """Stands in the place of a column where the rows are parted by their expected answer."""
@@ -29,17 +29,6 @@ class Slice:
         return f"{self.column}={self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class SliceFigure:
-    """A metric over the rows of one slice."""
-
-    column: str
-    value: str
-    rows: int
-    metric: str
-    figure: Interval
-
-
 def slices(records: Sequence[Record], closed: bool) -> list[Slice]:
     """Every part of `records`, by column, then by value; `closed`: by the expected answer too."""
     parts: dict[tuple[str, str], list[Record]] = {}
@@ -56,18 +45,9 @@ def metric_of(part: Slice, metrics: Sequence[Metric]) -> Metric:
     """
     if part.column != EXPECTED:
         return metrics[0]
-    means = (metric for metric in metrics if row_scores(metric, part.records) is not None)
+    applying = (metric for metric in metrics if metric.applies(part.records))
+    means = (metric for metric in applying if row_scores(metric, part.records) is not None)
     return next(means, metrics[0])
-
-
-def measure_slices(records: Sequence[Record], metrics: Sequence[Metric], closed: bool) -> list[SliceFigure]:
-    """The figure of each part of `records`, with its interval."""
-    return [_measured(part, metric_of(part, metrics)) for part in slices(records, closed)]
-
-
-def _measured(part: Slice, metric: Metric) -> SliceFigure:
-    figure = measure(metric, part.records)
-    return SliceFigure(part.column, part.value, len(part.records), metric.name, figure)
 
 
 def _keys(record: Record, closed: bool) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from ...core.evaluation.choose import ROUNDING
 from ...core.evaluation.compare import Difference, paired
 from ...core.evaluation.judging import amount, choosing, interval, without_champion
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Settings, Verdict
+from ...core.method import Contest, Gate, Verdict
 
 
 @hookimpl
@@ -23,7 +23,7 @@ class BetterThanChampion(Gate):
 
     name = "better_than_champion"
 
-    class Settings(Settings):
+    class Settings(Gate.Settings):
         margin: float = Field(
             0.0,
             description="a share of the metric's scale; 0: at least level; below 0: how much worse it may be",

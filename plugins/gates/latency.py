@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Settings, Verdict
+from ...core.method import Contest, Gate, Verdict
 
 
 @hookimpl
@@ -21,7 +21,7 @@ class Latency(Gate):
 
     name = "latency"
 
-    class Settings(Settings):
+    class Settings(Gate.Settings):
         most_seconds: float = Field(gt=0, description="wall seconds of one row, answered alone")
         quantile: float = Field(0.95, gt=0, le=1, description="the share of rows that must be so fast")
 

@@ -10,7 +10,7 @@ from ...core.errors import PluginError, did_you_mean
 from ...core.evaluation.intervals import measure
 from ...core.evaluation.judging import choosing
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Metric, Settings, Verdict
+from ...core.method import Contest, Gate, Metric, Verdict
 
 
 @hookimpl
@@ -23,7 +23,7 @@ class Minimum(Gate):
 
     name = "minimum"
 
-    class Settings(Settings):
+    class Settings(Gate.Settings):
         value: float = Field(description="the least (of a metric of which lower is better: the most) allowed")
         metric: str | None = Field(None, description="one of the task's; default: the metric that chooses")
 

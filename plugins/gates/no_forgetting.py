@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Settings, Verdict
+from ...core.method import Contest, Gate, Verdict
 
 
 @hookimpl
@@ -20,7 +20,7 @@ class NoForgetting(Gate):
 
     name = "no_forgetting"
 
-    class Settings(Settings):
+    class Settings(Gate.Settings):
         most: float = Field(0.05, ge=0, description="perplexity after / perplexity before - 1")
 
     settings: Settings

@@ -20,7 +20,7 @@ from ...core.evaluation.intervals import LEVEL
 from ...core.evaluation.judging import amount, without_champion
 from ...core.evaluation.slices import metric_of, slices
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Metric, Settings, Verdict
+from ...core.method import Contest, Gate, Metric, Verdict
 
 TOLD = 3
 
@@ -63,7 +63,7 @@ class NoRegressionBySlice(Gate):
 
     name = "no_regression_by_slice"
 
-    class Settings(Settings):
+    class Settings(Gate.Settings):
         margin: float = Field(0.05, ge=0, description="how much worse a slice may be: a share of the scale")
         rows: int = Field(20, ge=1, description="slices of fewer rows are not judged")
 

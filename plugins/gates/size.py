@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Settings, Verdict
+from ...core.method import Contest, Gate, Verdict
 
 MEGABYTE = 1_000_000
 
@@ -22,7 +22,7 @@ class Size(Gate):
 
     name = "size"
 
-    class Settings(Settings):
+    class Settings(Gate.Settings):
         most_megabytes: float = Field(gt=0, description="of 1,000,000 bytes; the base does not count")
 
     settings: Settings
