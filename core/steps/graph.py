@@ -21,6 +21,9 @@ from ..types import CandidateSpec
 # leave may have been changed by others, each is done again and finds out itself what is there.
 AFTER_THE_CHOICE = ("record", "register", "report")
 
+# What is needed to register the chosen candidate.
+TO_REGISTER = ("render", "compare", "record")
+
 # Run although some of what they need has failed.
 TOLERANT = ("compare", "record", "report")
 
@@ -142,7 +145,7 @@ class _Builder:
         fits = tuple(each for each in judged if each.startswith("fit:"))
         self._add("record", ("compare", *fits), {}, about)
         if self.given.config.get("register"):
-            self._add("register", ("render", "compare", "record"), {}, about)
+            self._add("register", TO_REGISTER, {}, about)
         self._add("report", tuple(self.nodes), {}, about)
 
     def _add(

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError
 from ..report.folder import GRAPH
 from .execute import Outcome, look_up
-from .graph import AFTER_THE_CHOICE, Graph, Node
+from .graph import AFTER_THE_CHOICE, TO_REGISTER, Graph, Node
 from .store import Store
 
 
@@ -36,7 +36,7 @@ def registered_as(graph: Graph, name: str) -> Graph:
     record = before[-1]
     assert (record.kind, report.kind) == ("record", "report"), "so every graph ends"
     register = replace(
-        record, id="register", kind="register", title="register", needs=("compare", "record"), tolerant=False
+        record, id="register", kind="register", title="register", needs=TO_REGISTER, tolerant=False
     )
     return Graph((*before, register, replace(report, needs=(*(node.id for node in before), "register"))))
 
