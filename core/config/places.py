@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..discovery import Registry
-from ..errors import PluginError, did_you_mean
+from ..errors import DataError, InputError, did_you_mean
+from ..places import address_fault, is_address, plain_path
+from ..types import SplitName
 from .document import Document
 from .faults import Fault
 from .reading import missing_file
@@ -24,29 +27,66 @@ def absolute(folder: Path, written: str) -> Path:
 
 
 def check_files(document: Document, registry: Registry) -> Iterator[Fault]:
-    """Faults of the files; their paths in the document become absolute."""
-    for section, key in (("data", "train"), ("data", "validation"), ("data", "test"), ("retain", "text")):
+    """Faults of the places of the rows and of the retain text; in the document they become absolute."""
+    finding = Finding(document.folder, registry)
+    places = [("data", split, finding.rows) for split in get_args(SplitName)]
+    for section, key, find in [*places, ("retain", "text", finding.text)]:
         values = document.values.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str):
-            path = absolute(document.folder, values[key])
-            values[key] = str(path)
-            fault = _file_fault(path) or (_source_fault(path, registry) if section == "data" else None)
-            if fault:
-                yield Fault(f"{section}.{key}", fault)
+            try:
+                values[key] = find(values[key], key)
+            except InputError as error:
+                yield Fault(f"{section}.{key}", str(error))
 
 
-def _file_fault(path: Path) -> str | None:
-    if path.is_dir():
-        return f"{path} is a folder: expected a file"
-    return None if path.exists() else missing_file(path)
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Makes what the user wrote absolute: relative paths are relative to `folder`."""
+
+    folder: Path
+    registry: Registry
+
+    def rows(self, written: str, split: SplitName) -> str:
+        """A place that a source can read rows from. Raises InputError where there is none."""
+        source = self.registry.source_of_scheme(written)
+        if source:
+            return source.resolve(written, self.folder, split)
+        place = plain_path(written)
+        place = _known_address(place) if is_address(place) else self._path(place)
+        self.registry.source_for(place)
+        return place
+
+    def text(self, written: str, key: str) -> str:
+        """The path of a file. Raises DataError where there is none."""
+        path = absolute(self.folder, written)
+        if path.is_dir():
+            raise DataError(f"{path} is a folder: expected a file")
+        if not path.exists():
+            raise DataError(missing_file(path))
+        return str(path)
+
+    def _path(self, written: str) -> str:
+        """Of a file, or of a folder that a source reads."""
+        path = absolute(self.folder, written)
+        if not path.exists():
+            raise DataError(missing_file(path) + self._scheme_meant(written))
+        if path.is_dir() and not self.registry.source_of_folder(path):
+            known = [name for source in self.registry.sources.values() for name in source.folders]
+            also = f", or a folder that holds {' or '.join(known)}" if known else ""
+            raise DataError(f"{path} is a folder: expected a file{also}")
+        return str(path)
+
+    def _scheme_meant(self, written: str) -> str:
+        scheme, colon, _ = written.partition(":")
+        schemes = [source.scheme for source in self.registry.sources.values() if source.scheme]
+        return did_you_mean(scheme, schemes) if colon else ""
 
 
-def _source_fault(path: Path, registry: Registry) -> str | None:
-    try:
-        registry.source_for(path)
-    except PluginError as error:
-        return str(error)
-    return None
+def _known_address(address: str) -> str:
+    fault = address_fault(address)
+    if fault:
+        raise DataError(fault)
+    return address
 
 
 def check_base(document: Document) -> Iterator[Fault]:

@@ -40,10 +40,16 @@ class Limit(Section):
 class DataConfig(Section):
     """Where the rows are, which column is which, and what becomes of rows that do not fit."""
 
-    train: Path
-    test: Path
-    validation: Annotated[float, Field(gt=0, lt=1)] | Path = Field(
-        0.2, description="a file, or the share of the train rows that is held out"
+    train: str = Field(
+        description="a file, an address that fsspec opens such as s3://bucket/rows.csv, or a data set of the "
+        "hub: hub:owner/name[:config][#split], where the split is train unless given; "
+        "hub:./folder is a folder in the layout of the hub"
+    )
+    test: str = Field(description="as train; of the hub the split test unless given")
+    validation: Annotated[float, Field(gt=0, lt=1)] | str = Field(
+        0.2,
+        description="the share of the train rows that is held out, or as train; "
+        "of the hub the split validation unless given",
     )
     columns: dict[str, str] = Field({}, description="field of the task → column of the files")
     prompt: str | None = Field(None, description="Jinja template of the task's first field")

@@ -83,28 +83,28 @@ class Quarantine:
         # Half a surrogate pair cannot be written; its JSON escape can.
         self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
 
-    def add(self, split: SplitName, file: Path, line: int, reason: str, row: str) -> None:
+    def add(self, split: SplitName, place: str, line: int, reason: str, row: str) -> None:
         self.counts[split] += 1
         reason = reason[:SHOWN_CHARACTERS]
         if len(self.first[split]) < SHOWN_FAULTS:
             self.first[split].append(f"line {line}: {reason}")
         entry = {
             "split": split,
-            "file": str(file),
+            "file": place,
             "line": line,
             "reason": reason,
             "row": row[:SHOWN_CHARACTERS],
         }
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
-    def require_few(self, split: SplitName, file: Path, rows: int, max_bad: float) -> None:
+    def require_few(self, split: SplitName, place: str, rows: int, max_bad: float) -> None:
         """Raises DataError where more than the share `max_bad` of `rows` was left out."""
         bad = self.counts[split]
         if bad <= max_bad * rows:
             return
         faults = "\n".join(f"  {fault}" for fault in self.first[split])
         raise DataError(
-            f"{file}: {bad} of {rows} rows ({bad / rows:.1%}) of {split} cannot be used; "
+            f"{place}: {bad} of {rows} rows ({bad / rows:.1%}) of {split} cannot be used; "
             f"data.max_bad allows {max_bad:.1%}. The first:\n{faults}\n"
             f"Repair these rows, or raise data.max_bad to go on without them"
         )
@@ -116,12 +116,12 @@ class Quarantine:
         self._file.close()
 
 
-def require_rows(split: SplitName, file: Path, account: Account) -> None:
+def require_rows(split: SplitName, place: str, account: Account) -> None:
     """Raises DataError, with what emptied it, where a split has no row left."""
     if account.kept:
         return
     if account.read == 0:
-        raise DataError(f"{file}: no rows for {split}; expected one row a line")
+        raise DataError(f"{place}: no rows for {split}; expected one row a line")
     causes = {
         "quarantined": "unusable",
         "duplicates": "repeated",
@@ -130,4 +130,4 @@ def require_rows(split: SplitName, file: Path, account: Account) -> None:
         "over_limit": f"over data.limit.{split}",
     }
     gone = [f"{getattr(account, name)} {words}" for name, words in causes.items() if getattr(account, name)]
-    raise DataError(f"{file}: no row is left for {split} of {account.read} read: {', '.join(gone)}")
+    raise DataError(f"{place}: no row is left for {split} of {account.read} read: {', '.join(gone)}")

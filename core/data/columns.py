@@ -1,20 +1,21 @@
 """From the columns of a row to the fields of a task.
 
 Either the config names every field, by `columns` and by the templates `prompt` (the task's first
-field) and `response` (its second), or it names none and each is read from the column of its own name.
+field) and `response` (its second), or it names none: then each is read from the column of its own name,
+or as the form of the rows says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
 from ..errors import ConfigError, DataError, RowFault, did_you_mean
 from ..method import SourceRow, Task
 from ..types import Example
 from .fields import MissingField
+from .forms import Form, recognise
 from .templates import Template, UnknownColumn
 
 Row = Mapping[str, Any]
@@ -28,6 +29,7 @@ class Columns:
     named: Mapping[str, str] = field(default_factory=dict)
     templates: Mapping[str, Template] = field(default_factory=dict)
     slices: Sequence[str] = ()
+    form: Form | None = None
 
     @classmethod
     def of(cls, task: Task, data: Mapping[str, Any]) -> Self:
@@ -40,6 +42,12 @@ class Columns:
             raise ConfigError("data.columns", faults)
         return cls(task, named, _templates(task, data, named), tuple(data.get("slices") or ()))
 
+    def fitted(self, head: Sequence[SourceRow]) -> Self:
+        """The same, or, where the config names no field, by the form in which the first rows are."""
+        if self.named or self.templates:
+            return self
+        return replace(self, form=recognise(self.task, _names(head)))
+
     def read(self, row: SourceRow) -> Example:
         """The row as its task reads it, without an id. Raises RowFault."""
         if row.fault is not None:
@@ -47,23 +55,25 @@ class Columns:
         example = self.task.example("", self._fields(row.fields))
         return replace(example, slices=self._slices(row.fields)) if self.slices else example
 
-    def check(self, path: Path, head: Sequence[SourceRow]) -> None:
+    def check(self, place: str, head: Sequence[SourceRow]) -> None:
         """Raises DataError where not one of the first rows has what the config or the task asks for.
 
         A column that only some rows lack is their own fault.
         """
         rows = [row for row in head if row.fault is None]
         faults = [self._fault(row) for row in rows]
-        there = list(dict.fromkeys(name for row in rows for name in row.fields))
+        there = _names(rows)
         if rows:
-            self._require_slices(path, there)
+            self._require_slices(place, there)
         if not rows or None in faults:
             return
-        self._require_columns(path, there)
+        self._require_columns(place, there)
         if isinstance(faults[0], UnknownColumn | MissingField):
-            raise DataError(self._unreadable(path, faults[0], there))
+            raise DataError(self._unreadable(place, faults[0], there))
 
     def _fields(self, row: Row) -> dict[str, Any]:
+        if self.form:
+            return self.form.fields(row)
         written = {name: template.render(row) for name, template in self.templates.items()}
         if not self.named and not self.templates:
             return {name: row[name] for name in self.task.columns if name in row}
@@ -83,30 +93,35 @@ class Columns:
             return fault
         return None
 
-    def _require_columns(self, path: Path, there: Sequence[str]) -> None:
+    def _require_columns(self, place: str, there: Sequence[str]) -> None:
         unknown = [
             f"data.columns.{name}: no row has a column {column!r}{did_you_mean(column, there)}"
             for name, column in self.named.items()
             if column not in there
         ]
         if unknown:
-            raise DataError(f"{path}: {'; '.join(unknown)}. The columns are {', '.join(there)}")
+            raise DataError(f"{place}: {'; '.join(unknown)}. The columns are {', '.join(there)}")
 
-    def _require_slices(self, path: Path, there: Sequence[str]) -> None:
+    def _require_slices(self, place: str, there: Sequence[str]) -> None:
         for column in self.slices:
             if column not in there:
                 raise DataError(
-                    f"{path}: data.slices: no row has a column {column!r}{did_you_mean(column, there)}. "
+                    f"{place}: data.slices: no row has a column {column!r}{did_you_mean(column, there)}. "
                     f"The columns are {', '.join(there)}"
                 )
 
-    def _unreadable(self, path: Path, fault: RowFault | None, there: Sequence[str]) -> str:
+    def _unreadable(self, place: str, fault: RowFault | None, there: Sequence[str]) -> str:
         first, column = next(iter(self.task.columns)), there[0] if there else "text"
         return (
-            f"{path}: task {self.task.name} can read none of the first rows: {fault}. "
+            f"{place}: task {self.task.name} can read none of the first rows: {fault}. "
             f"It reads the fields {', '.join(self.task.columns)}; the columns are {', '.join(there)}. "
             f"Say which column is which under data.columns, for example {{{first}: {column}}}"
         )
+
+
+def _names(rows: Iterable[SourceRow]) -> list[str]:
+    """The columns of all these rows."""
+    return list(dict.fromkeys(name for row in rows for name in row.fields))
 
 
 def _templates(task: Task, data: Mapping[str, Any], named: Mapping[str, str]) -> dict[str, Template]:

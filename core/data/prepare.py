@@ -1,4 +1,4 @@
-"""From the files of a config to the rows that a run uses: read, checked, split, counted."""
+"""From the places in a config to the rows that a run uses: read, checked, split, counted."""
 
 from __future__ import annotations
 
@@ -14,53 +14,51 @@ from ..types import SplitName
 from .account import QUARANTINE_FILE, Accounts, Quarantine, require_rows, save_accounts
 from .columns import Columns
 from .identity import Keys
-from .reading import ReadRows, RowFile, read_file, write_kept
+from .reading import ReadRows, RowPlace, Say, read_place, write_kept
 from .splitting import Limits, Side, split_other, split_train
 from .store import record_batches, save_schema
 
 
 @dataclass(frozen=True)
 class DataPlan:
-    """What the config says of the data. `share` is the part of train held out where no file is given."""
+    """What the config says of the data. `share` is the part of train held out where no place is given."""
 
     task: Task
     instruction: str
-    files: Mapping[SplitName, RowFile]
+    places: Mapping[SplitName, RowPlace]
     share: float
     limits: Limits
     max_bad: float
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], task: Task, source: Callable[[Path], type[Source]]) -> Self:
-        """From the config's `data`; `source` gives what reads a file (`Registry.source_for`).
+    def of(cls, data: Mapping[str, Any], task: Task, source: Callable[[str], type[Source]]) -> Self:
+        """From the config's `data`; `source` gives what reads a place (`Registry.source_for`).
 
         Raises ConfigError for fields that the task does not have.
         """
         columns = Columns.of(task, data)
-        files = {
-            split: RowFile(split, path, source(path)(), columns) for split, path in own_files(data).items()
+        places = {
+            split: RowPlace(split, where, source(where)(), columns)
+            for split, where in own_places(data).items()
         }
-        share = 0.0 if "validation" in files else float(data["validation"])
+        share = 0.0 if "validation" in places else float(data["validation"])
         limits = Limits(**(data.get("limit") or {}))
-        return cls(task, data.get("instruction") or "", files, share, limits, data["max_bad"])
+        return cls(task, data.get("instruction") or "", places, share, limits, data["max_bad"])
 
 
-def own_files(data: Mapping[str, Any]) -> dict[SplitName, Path]:
-    """The file of each split that the config's `data` gives one."""
-    validation: dict[SplitName, Any] = {}
-    if isinstance(data["validation"], str):
-        validation = {"validation": data["validation"]}
-    names: dict[SplitName, Any] = {"train": data["train"], **validation, "test": data["test"]}
-    return {split: Path(name) for split, name in names.items()}
+def own_places(data: Mapping[str, Any]) -> dict[SplitName, str]:
+    """The place of each split that the config's `data` gives one."""
+    names: tuple[SplitName, ...] = ("train", "validation", "test")
+    return {split: data[split] for split in names if isinstance(data[split], str)}
 
 
-def prepare(plan: DataPlan, folder: Path) -> Accounts:
-    """Write the splits, quarantine, account and schema into `folder`.
+def prepare(plan: DataPlan, folder: Path, say: Say) -> Accounts:
+    """Write the splits, quarantine, account and schema into `folder`; `say` is told what is a guess.
 
-    Raises DataError for a file that cannot be read, for too many bad rows, and for an empty split.
+    Raises DataError for a place that cannot be read, for too many bad rows, and for an empty split.
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix="read-") as interim:
-        rows = _read_all(plan, Path(interim), folder / QUARANTINE_FILE)
+        rows = _read_all(plan, Path(interim), folder / QUARANTINE_FILE, say)
         sides = _split(plan, rows)
         accounts = _accounts(rows, sides)
         _require_rows(rows, accounts)
@@ -72,13 +70,13 @@ def prepare(plan: DataPlan, folder: Path) -> Accounts:
     return accounts
 
 
-def _read_all(plan: DataPlan, interim: Path, quarantine_path: Path) -> dict[SplitName, ReadRows]:
+def _read_all(plan: DataPlan, interim: Path, quarantine_path: Path, say: Say) -> dict[SplitName, ReadRows]:
     rows: dict[SplitName, ReadRows] = {}
     with Quarantine(quarantine_path) as quarantine:
-        for split, file in plan.files.items():
-            rows[split] = read_file(file, interim / split, quarantine)
+        for split, place in plan.places.items():
+            rows[split] = read_place(place, interim / split, quarantine, say)
             read = len(rows[split].keys) + rows[split].unreadable
-            quarantine.require_few(split, file.path, read, plan.max_bad)
+            quarantine.require_few(split, place.where, read, plan.max_bad)
     return rows
 
 
@@ -101,12 +99,12 @@ def _accounts(rows: Mapping[SplitName, ReadRows], sides: Mapping[SplitName, Side
 
 def _require_rows(rows: Mapping[SplitName, ReadRows], accounts: Accounts) -> None:
     for split, read in rows.items():
-        require_rows(split, read.file.path, accounts[split])
+        require_rows(split, read.place.where, accounts[split])
     if not accounts["validation"].kept:
-        path, left = rows["train"].file.path, accounts["train"].kept
+        where, left = rows["train"].place.where, accounts["train"].kept
         raise DataError(
-            f"{path}: the share of data.validation holds out none of {left} rows; expected at least one. "
-            "Set a larger share, or name a file of validation rows"
+            f"{where}: the share of data.validation holds out none of {left} rows; expected at least one. "
+            "Set a larger share, or name a place of validation rows"
         )
 
 

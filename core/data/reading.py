@@ -1,14 +1,15 @@
-"""The first pass over a file: every row becomes an example on disk, or a line of the quarantine."""
+"""The first pass over the rows of a place: each becomes an example on disk, or a line of the quarantine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
 from ..errors import RowFault
 from ..method import Source, SourceRow
+from ..places import at_hand
 from ..types import SplitName
 from .account import Quarantine
 from .columns import Columns
@@ -25,38 +26,41 @@ from .store import (
 )
 
 HEAD = 100
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class RowFile:
-    """A file of rows and what reads it."""
+class RowPlace:
+    """Where the rows of a split are, and what reads them there."""
 
     split: SplitName
-    path: Path
+    where: str
     source: Source
     columns: Columns
 
 
 @dataclass(frozen=True)
 class ReadRows:
-    """The readable rows of a file: examples without ids in `folder`, their keys here, in the same order."""
+    """The readable rows of a place: examples without ids in `folder`, their keys here, in the same order."""
 
-    file: RowFile
+    place: RowPlace
     folder: Path
     keys: Keys
     unreadable: int
 
 
-def read_file(file: RowFile, folder: Path, quarantine: Quarantine) -> ReadRows:
-    """Read `file` into the new folder `folder`. Raises DataError where none of its first rows fits."""
-    rows = file.source.rows(file.path)
-    head = list(islice(rows, HEAD))
-    file.columns.check(file.path, head)
+def read_place(place: RowPlace, folder: Path, quarantine: Quarantine, say: Say) -> ReadRows:
+    """Read the rows into the new folder `folder`; `say` is told how, where that is a guess.
+
+    Raises DataError where nothing can be read, and where none of the first rows fits.
+    """
     records = bytearray()
-    with SplitWriter(folder, EXAMPLE_FEATURES) as writer:
-        for batch in batches(_readable(file, chain(head, rows), records, quarantine)):
-            writer.write(example_batch(batch))
-    return ReadRows(file, folder, as_keys(records), quarantine.counts[file.split])
+    with at_hand(place.where, folder.with_suffix(".fetched")) as at:
+        fitted, rows = _open(place, at, say)
+        with SplitWriter(folder, EXAMPLE_FEATURES) as writer:
+            for batch in batches(_readable(fitted, rows, records, quarantine)):
+                writer.write(example_batch(batch))
+    return ReadRows(place, folder, as_keys(records), quarantine.counts[place.split])
 
 
 def write_kept(rows: ReadRows, kept: Mask, folder: Path) -> None:
@@ -71,15 +75,30 @@ def write_kept(rows: ReadRows, kept: Mask, folder: Path) -> None:
             start = span.stop
 
 
+def _open(place: RowPlace, at: str, say: Say) -> tuple[RowPlace, Iterator[SourceRow]]:
+    """The place with columns that fit its first rows, and all its rows."""
+    guess = place.source.guess(at)
+    if guess:
+        say(f"data.{place.split}: {guess}")
+    rows = place.source.rows(at)
+    head = list(islice(rows, HEAD))
+    columns = place.columns.fitted(head)
+    if columns.form:
+        say(f"data.{place.split}: {columns.form.guess}")
+    columns.check(place.where, head)
+    return replace(place, columns=columns), chain(head, rows)
+
+
 def _readable(
-    file: RowFile, rows: Iterable[SourceRow], records: bytearray, quarantine: Quarantine
+    place: RowPlace, rows: Iterable[SourceRow], records: bytearray, quarantine: Quarantine
 ) -> Iterator[Line]:
     """The examples; their keys are appended to `records`, faulty rows go to the quarantine."""
     for row in rows:
         try:
-            example = file.columns.read(row)
+            example = place.columns.read(row)
             records += keys_of(example)
         except RowFault as fault:
-            quarantine.add(file.split, file.path, row.line, str(fault), row.raw or str(dict(row.fields)))
+            shown = row.raw or str(dict(row.fields))
+            quarantine.add(place.split, place.where, row.line, str(fault), shown)
             continue
         yield row.line, example

@@ -27,11 +27,11 @@ from .wording import Wording
 
 @dataclass(frozen=True)
 class Rendering:
-    """How rows are rendered, which files they came from, and the share of them that may be left out."""
+    """How rows are rendered, where they came from, and the share of them that may be left out."""
 
     wording: Wording
     policy: LengthPolicy
-    files: Mapping[SplitName, Path]
+    places: Mapping[SplitName, str]
     max_bad: float
 
 
@@ -47,8 +47,8 @@ def render(rendering: Rendering, read: Path, folder: Path) -> Accounts:
         for split, before in accounts.items():
             truncated = _render_split(rendering, split, read / split, folder / split, quarantine)
             accounts[split] = before.rendered(quarantine.counts[split], truncated)
-            quarantine.require_few(split, rendering.files[split], before.kept, rendering.max_bad)
-            require_rows(split, rendering.files[split], accounts[split])
+            quarantine.require_few(split, rendering.places[split], before.kept, rendering.max_bad)
+            require_rows(split, rendering.places[split], accounts[split])
     save_accounts(folder, accounts)
     return accounts
 
@@ -75,7 +75,7 @@ def _render_split(
                 try:
                     fitted = rendering.policy.fit(outcome)
                 except RowFault as fault:
-                    quarantine.add(split, rendering.files[split], line[0], str(fault), _shown(line[1]))
+                    quarantine.add(split, rendering.places[split], line[0], str(fault), _shown(line[1]))
                     continue
                 truncated += fitted is not outcome
                 kept.append((line, fitted))

@@ -54,6 +54,14 @@ def _are_suffixes(value: Any) -> bool:
     return isinstance(value, tuple) and all(isinstance(s, str) and SUFFIX.fullmatch(s) for s in value)
 
 
+def _are_file_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) and name for name in value)
+
+
+def _is_scheme(value: Any) -> bool:
+    return isinstance(value, str) and (not value or SNAKE_CASE.fullmatch(value) is not None)
+
+
 def _is_adapted(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, contract.Adapted)
 
@@ -96,7 +104,13 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "source": Kind(
-        contract.Source, {"name": NAME, "suffixes": Attribute("a tuple such as ('.jsonl',)", _are_suffixes)}
+        contract.Source,
+        {
+            "name": NAME,
+            "suffixes": Attribute("a tuple such as ('.jsonl',)", _are_suffixes),
+            "folders": Attribute("a tuple of names of files", _are_file_names),
+            "scheme": Attribute("small letters and digits, or nothing", _is_scheme),
+        },
     ),
     "metric": Kind(contract.Metric, {"name": NAME}),
     "decoder": Kind(contract.Decoder, {"name": NAME, "Settings": SETTINGS}),

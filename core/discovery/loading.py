@@ -163,9 +163,12 @@ def _clash(loaded: Loaded, others: Sequence[Loaded]) -> Rejected | None:
 
 
 def _claims(loaded: Loaded) -> set[tuple[str, str]]:
-    """What only one plugin may give: names, and the suffixes of files that a source reads."""
+    """What only one plugin may give: names, and what a source reads."""
     sources = [cls for (kind, _), cls in loaded.classes.items() if kind == "source"]
-    return {*loaded.classes, *(("suffix", suffix) for source in sources for suffix in source.suffixes)}
+    suffixes = {("suffix", suffix) for source in sources for suffix in source.suffixes}
+    folders = {("folder with", name) for source in sources for name in source.folders}
+    schemes = {("scheme", source.scheme) for source in sources if source.scheme}
+    return {*loaded.classes, *suffixes, *folders, *schemes}
 
 
 def _ask_kind(manager: pluggy.PluginManager, plugin: object, kind: str) -> list[type[Any]]:

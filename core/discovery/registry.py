@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from ..errors import PluginError, did_you_mean
 from ..hookspecs import PROJECT
+from ..places import file_name
 from . import loading
 from .contract import KINDS
 from .found import Found, PluginInfo, find_plugins
@@ -81,9 +82,30 @@ class Registry:
         """Names of the tasks that the method can do."""
         return tuple(name for name, task in self.tasks.items() if task.answering in method.answers)
 
-    def source_for(self, path: Path) -> type[Source]:
-        """The source that reads files of this suffix (`.jsonl.gz` before `.gz`). Raises PluginError."""
+    def source_for(self, place: str) -> type[Source]:
+        """The source that reads the place: by its scheme, by a file in the folder that it is, or by its
+        suffix (`.jsonl.gz` before `.gz`). Raises PluginError.
+        """
+        return self.source_of_scheme(place) or self.source_of_folder(Path(place)) or self._by_suffix(place)
+
+    def source_of_scheme(self, place: str) -> type[Source] | None:
+        """The source whose scheme the place begins with, such as hub:owner/name."""
+        scheme, colon, _ = place.partition(":")
+        schemes = {source.scheme: source for source in self.sources.values() if source.scheme}
+        return schemes.get(scheme) if colon else None
+
+    def source_of_folder(self, folder: Path) -> type[Source] | None:
+        """The source that knows the folder by a file in it."""
+        knowing = (
+            source
+            for source in self.sources.values()
+            if any((folder / name).is_file() for name in source.folders)
+        )
+        return next(knowing, None)
+
+    def _by_suffix(self, place: str) -> type[Source]:
         readers = {suffix: source for source in self.sources.values() for suffix in source.suffixes}
+        path = PurePath(file_name(place))
         parts = [suffix.lower() for suffix in path.suffixes]
         for suffix in ("".join(parts[start:]) for start in range(len(parts))):
             if suffix in readers:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..config import Resolved, load_config
+from ..data.prepare import own_places
 from ..discovery import Registry, discover
 from ..model.locate import file_sha256, resolve_base
 from ..package.commit import find_commit
+from ..places import address_fingerprint, is_address
 from ..report.folder import RUN
 from .candidate import say
 from .graph import Ingredients, as_json, build_graph
@@ -63,14 +65,25 @@ def gather(resolved: Resolved, registry: Registry) -> Ingredients:
     """All that decides what the run leaves."""
     config = resolved.config.model_dump(mode="json", by_alias=True)
     named = [config["data"], config["retain"], [dict(each.settings) for each in resolved.candidates]]
+    contents = {path: content_sha256(Path(path)) for path in _paths(named)}
     return Ingredients(
         config=config,
         candidates=resolved.candidates,
         base=resolve_base(config["base"], resolved.folder).to_json() if config["base"] else None,
-        files={path: content_sha256(Path(path)) for path in _paths(named)},
+        files={**contents, **_fingerprints(own_places(config["data"]).values(), registry)},
         plugins=_plugins(registry, config),
         versions={**{name: importlib.metadata.version(name) for name in LIBRARIES}, "stepladder": own_code()},
     )
+
+
+def _fingerprints(places: Iterable[str], registry: Registry) -> dict[str, str]:
+    """Of the places that are no paths. Raises DataError where one does not answer."""
+    prints = {place: address_fingerprint(place) for place in places if is_address(place)}
+    for place in places:
+        source = registry.source_of_scheme(place)
+        if source:
+            prints[place] = source().fingerprint(place)
+    return prints
 
 
 def content_sha256(path: Path) -> str:
@@ -121,15 +134,14 @@ def _may_use(registry: Registry, config: Mapping[str, Any], kind: str, name: str
     if kind == "metric":
         return name in (*registry.task(config["task"]).metrics, config["choose"]["metric"])
     if kind == "source":
-        data = [Path(path) for path in _paths(config["data"])]
-        return name in {registry.source_for(path).name for path in data if path.is_file()}
+        places = own_places(config["data"]).values()
+        return name in {registry.source_for(place).name for place in places}
     return kind != "gate"
 
 
 def _data_hashes(ingredients: Ingredients) -> dict[str, str]:
-    data = ingredients.config["data"]
-    files = {split: data[split] for split in ("train", "validation", "test") if isinstance(data[split], str)}
-    return {split: ingredients.files[path] for split, path in files.items()}
+    places = own_places(ingredients.config["data"])
+    return {split: ingredients.files[place] for split, place in places.items()}
 
 
 def _commit(folder: Path) -> dict[str, Any] | None:

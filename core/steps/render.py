@@ -8,7 +8,7 @@ from typing import Any
 
 from ..data.account import as_json
 from ..data.lengths import length_policy
-from ..data.prepare import own_files
+from ..data.prepare import own_places
 from ..data.rendering import Rendering, copy_rows, render
 from ..data.store import load_schema
 from ..data.wording import Wording
@@ -33,11 +33,11 @@ def _rendering(spec: Mapping[str, Any], read: Path, registry: Registry) -> Rende
 
     base, data = Path(spec["base"]["path"]), spec["config"]["data"]
     tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
-    files = own_files(data)
+    places = own_places(data)
     schema = load_schema(read, registry.task)
     return Rendering(
         wording=Wording(Renderer(tokenizer), schema, Prompt()),
         policy=length_policy(data, base),
-        files={"validation": files["train"], **files},
+        places={"validation": places["train"], **places},
         max_bad=data["max_bad"],
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,17 +28,23 @@ def check(
     from ..table import print_table
 
     resolved = load_config(config, overrides or [])
-    rows = _read_rows(resolved, config)
+    guesses: list[str] = []
+    rows = _read_rows(resolved, config, guesses.append)
     if as_json:
-        typer.echo(json.dumps(_as_json(resolved, rows), indent=2))
+        typer.echo(json.dumps({**_as_json(resolved, rows), "guesses": guesses}, indent=2))
         return
+    for guess in guesses:
+        typer.echo(guess)
     typer.echo(_summary(resolved, rows))
     typer.echo()
     print_table(("setting", "value", "from"), _settings(resolved))
 
 
-def _read_rows(resolved: Resolved, path: Path) -> Mapping[str, Mapping[str, int]]:
-    """The account of each split. Raises ConfigError for the base, DataError for the rows."""
+def _read_rows(resolved: Resolved, path: Path, say: Callable[[str], None]) -> Mapping[str, Mapping[str, int]]:
+    """The account of each split; `say` is told how rows are read where that is a guess.
+
+    Raises ConfigError for the base, DataError for the rows.
+    """
     from ...core.errors import ConfigError
     from ...core.model.locate import base_fault
     from ...core.steps import read
@@ -49,7 +55,7 @@ def _read_rows(resolved: Resolved, path: Path) -> Mapping[str, Mapping[str, int]
         raise ConfigError(str(path), [f"base: {fault}"])
     spec = {"config": resolved.config.model_dump(mode="json"), "base": None, "needs": {}}
     with tempfile.TemporaryDirectory(prefix="stepladder-check-") as folder:
-        data: Mapping[str, Mapping[str, int]] = read.run(spec, Path(folder))["data"]
+        data: Mapping[str, Mapping[str, int]] = read.read_rows(spec, Path(folder), say)["data"]
     return data
 
 

@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +63,7 @@ def _rendered(resolved: Resolved, folder: Path, rows: int) -> tuple[list[dict[st
     base = resolve_base(resolved.config.base, resolved.folder)
     spec = {"config": resolved.config.model_dump(mode="json"), "base": base.to_json()}
     everything, first, rendered = (_folder(folder / name) for name in ("read", "first", "rendered"))
-    read.run({**spec, "needs": {}}, everything)
+    read.read_rows({**spec, "needs": {}}, everything, partial(typer.echo, err=True))
     _keep_first(everything, first, rows)
     render.run({**spec, "needs": {"read": str(first)}}, rendered)
     split = load_split(rendered / "train")

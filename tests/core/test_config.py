@@ -489,7 +489,7 @@ def test_paths_in_settings_and_base_are_relative_to_the_file(
     resolved = load_config(path)
     assert resolved.candidates[0].settings["words"] == str(tmp_path / "words.txt")
     assert resolved.config.base == str(tmp_path / "model")
-    assert resolved.config.data.validation == tmp_path / "held.jsonl"
+    assert resolved.config.data.validation == str(tmp_path / "held.jsonl")
 
 
 @pytest.mark.parametrize("base", ["HuggingFaceTB/SmolLM2-135M", None])
@@ -503,7 +503,7 @@ def test_a_link_keeps_its_own_suffix(write: Write, tmp_path: Path) -> None:
     path = write(data={"train": "link.jsonl"})
     (tmp_path / "blob").write_text("{}\n")
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "blob")
-    assert load_config(path).config.data.train == tmp_path / "link.jsonl"
+    assert load_config(path).config.data.train == str(tmp_path / "link.jsonl")
 
 
 def test_gates_are_completed_with_their_settings_and_follow_what_is_measured(write: Write) -> None:

@@ -74,7 +74,7 @@ def test_built_in_plugins_are_found_by_walking_the_folder() -> None:
         assert info.sha256 == hashlib.sha256(modules[name].read_bytes()).hexdigest()
     assert registry.method("lora").name == "lora"
     assert registry.plugin_of("method", "lora").name == "methods.lora"
-    assert registry.source_for(Path("data/Train.JSONL")).name == "jsonl"
+    assert registry.source_for("data/Train.JSONL").name == "jsonl"
 
 
 def test_a_plugin_of_another_distribution_is_registered_with_what_it_is(install: Install) -> None:
@@ -242,17 +242,17 @@ def test_a_name_that_nobody_gives_is_answered_with_the_nearest_and_a_command() -
     with pytest.raises(PluginError, match="`stepladder plugins` lists them"):
         registry.task("classification")
     with pytest.raises(PluginError, match=r"no source reads '\.jsnl' \(did you mean '\.jsonl'\?\)"):
-        registry.source_for(Path("train.jsnl"))
+        registry.source_for("train.jsnl")
     with pytest.raises(PluginError, match="no source reads files without a suffix"):
-        registry.source_for(Path("train"))
+        registry.source_for("train")
 
 
 def test_the_longest_suffix_chooses_the_source(install: Install) -> None:
     install("plain", SOURCE.format(name="plain", suffixes="('.zz',)"))
     install("packed", SOURCE.format(name="packed", suffixes="('.tab.zz',)"))
     registry = discover()
-    assert registry.source_for(Path("a.b.zz")).name == "plain"
-    assert registry.source_for(Path("a.b.tab.zz")).name == "packed"
+    assert registry.source_for("a.b.zz").name == "plain"
+    assert registry.source_for("a.b.tab.zz").name == "packed"
 
 
 def test_events_reach_every_listener_and_faults_come_back_as_text(install: Install) -> None:

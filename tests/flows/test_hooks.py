@@ -82,8 +82,8 @@ class Bars(Source):
     name = "x_bars"
     suffixes = (".bars",)
 
-    def rows(self, path):
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+    def rows(self, place):
+        for number, line in enumerate(Path(place).read_text().splitlines(), start=1):
             said, reply = line.split("|")
             yield SourceRow(number, {"line": said, "reply": reply}, raw=line)
 

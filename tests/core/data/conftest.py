@@ -56,7 +56,7 @@ def prepare_rows(folder: Path, train: Rows, test: Rows, task: Task | None = None
     out = folder / "prepared"
     out.mkdir()
     plan = DataPlan.of(config, task or Classify(), lambda _: JsonLines)
-    return Prepared(out, as_json(prepare(plan, out)))
+    return Prepared(out, as_json(prepare(plan, out, print)))
 
 
 @pytest.fixture

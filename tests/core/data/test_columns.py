@@ -1,7 +1,5 @@
 """Which column or template gives which field, and what is said where none does."""
 
-from pathlib import Path
-
 import pytest
 from stepladder.core.data.columns import Columns
 from stepladder.core.errors import ConfigError, DataError, RowFault
@@ -11,7 +9,7 @@ from stepladder.plugins.tasks.classify import Classify
 from stepladder.plugins.tasks.generate import Generate
 from stepladder.plugins.tasks.text import Text
 
-FILE = Path("train.jsonl")
+FILE = "train.jsonl"
 
 
 def read(columns, **row):
@@ -147,4 +145,4 @@ def test_a_slice_that_no_row_has_is_told_with_the_nearest_name(tmp_path):
     with pytest.raises(
         DataError, match=r"data.slices: no row has a column 'chanel' \(did you mean 'channel'\?\)"
     ):
-        columns.check(tmp_path / "rows.jsonl", [row])
+        columns.check("rows.jsonl", [row])

@@ -17,7 +17,7 @@ from stepladder.plugins.tasks.classify import Classify
 
 train, test, folder = sys.argv[1:]
 data = {"train": train, "test": test, "validation": 0.1, "max_bad": 0.0}
-prepare(DataPlan.of(data, Classify(), lambda _: JsonLines), Path(folder))
+prepare(DataPlan.of(data, Classify(), lambda _: JsonLines), Path(folder), print)
 """
 # 300 MB for a million rows above ten thousand, in proportion.
 KILOBYTES_A_ROW = 300_000 / 990_000

@@ -45,7 +45,7 @@ def prepare_lines(folder: Path, train: list[bytes], test: list[bytes], validatio
     data = {"validation": validation, "max_bad": 1.0, "limit": limit} | paths
     (folder / "out").mkdir()
     plan = DataPlan.of(data, Classify(), lambda _: JsonLines)
-    return prepare(plan, folder / "out"), files
+    return prepare(plan, folder / "out", print), files
 
 
 @settings(max_examples=80, deadline=None)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not FOLDER, reason="STEPLADDER_TEST_DATA is not 
 def read(tmp_path, name, task, **data):
     files = {split: str(Path(FOLDER) / name / f"{split}.jsonl") for split in ("train", "test")}
     config = {"validation": 0.2, "max_bad": 0.05} | files | data
-    return as_json(prepare(DataPlan.of(config, task, lambda _: JsonLines), tmp_path))
+    return as_json(prepare(DataPlan.of(config, task, lambda _: JsonLines), tmp_path, print))
 
 
 def test_intents_keep_their_share(tmp_path):

@@ -5,14 +5,15 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from stepladder.core.data.lines import LONGEST_LINE
 from stepladder.core.errors import DataError
-from stepladder.plugins.sources.jsonl import LONGEST_LINE, JsonLines
+from stepladder.plugins.sources.jsonl import JsonLines
 
 
 def read(tmp_path: Path, content: bytes):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(content)
-    return list(JsonLines().rows(path))
+    return list(JsonLines().rows(str(path)))
 
 
 def long_line(length: int) -> bytes:
@@ -74,7 +75,7 @@ def test_an_over_long_line_is_skipped_without_being_held(tmp_path):
             file.write(b"x" * LONGEST_LINE)
         file.write(b'\n{"text": "after"}\n')
     tracemalloc.start()
-    rows = [(row.line, row.fault is None) for row in JsonLines().rows(path)]
+    rows = [(row.line, row.fault is None) for row in JsonLines().rows(str(path))]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert rows == [(1, True), (2, False), (3, True)]
@@ -102,11 +103,11 @@ def test_a_zero_byte_spoils_its_own_row_alone(tmp_path):
 def test_a_missing_file_names_the_nearest_one(tmp_path):
     (tmp_path / "train.jsonl").write_text("{}")
     with pytest.raises(DataError, match=r"trian\.jsonl does not exist \(did you mean 'train\.jsonl'\?\)"):
-        JsonLines().rows(tmp_path / "trian.jsonl")
+        JsonLines().rows(str(tmp_path / "trian.jsonl"))
     with pytest.raises(DataError, match=r"is a folder; expected a file.* holds train\.jsonl"):
-        JsonLines().rows(tmp_path)
+        JsonLines().rows(str(tmp_path))
     with pytest.raises(DataError, match="neither does its folder"):
-        JsonLines().rows(tmp_path / "none" / "train.jsonl")
+        JsonLines().rows(str(tmp_path / "none" / "train.jsonl"))
 
 
 def test_an_empty_file_is_refused(tmp_path):
