@@ -106,11 +106,13 @@ def fit_head(features: Array, labels: NDArray[np.int64], count: int, c: float) -
 
 
 def fit_number_head(features: Array, targets: Numbers, c: float) -> NumberHead:
-    """features [n, H]; targets [n]. The penalty is 1 / c where a row's features have a mean square of 1 / H,
-    so that it weighs as much on bases of any width.
+    """features [n, H]; targets [n].
+
+    The penalty is counted in rows, whose H standardised features have H for the mean of their squared
+    length: at FIRST_C it weighs as much as one of them, whatever the width of the base.
     """
     mean, scale = features.mean(0), features.std(0) + 1e-6
-    ridge = Ridge(alpha=features.shape[1] / c)
+    ridge = Ridge(alpha=features.shape[1] * FIRST_C / c)
     with threadpool_limits(1):
         ridge.fit(((features - mean) / scale).astype(np.float64), targets)
     return NumberHead(ridge.coef_, np.array([ridge.intercept_]), mean, scale)

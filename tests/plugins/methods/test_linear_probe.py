@@ -209,7 +209,7 @@ def line(rows: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
 def test_the_head_is_ridge_regression_on_standardised_features():
     features, targets = line(60, noise=1.0)
     standard = ((features - features.mean(0)) / features.std(0)).astype(np.float64)
-    reference = Ridge(alpha=5 / 0.5).fit(standard, targets).predict(standard)
+    reference = Ridge(alpha=5 * 0.1 / 0.5).fit(standard, targets).predict(standard)
     assert fit_number_head(features, targets, c=0.5).numbers(features) == pytest.approx(reference, abs=1e-3)
 
 
