@@ -25,6 +25,7 @@ def register(
     from ...core.steps.last import found
     from ...core.steps.store import Store
     from ...core.training.children import Children
+    from ..events import announce_registered
     from ..inline import walk
     from ..planning import find_run
     from ..single import as_error
@@ -38,6 +39,7 @@ def register(
         outcomes = walk(graph, store, children, ConsoleWatcher(console), done)
     finally:
         children.stop()
+    announce_registered(outcomes, console.out)
     end = ending(outcomes)
     if end.exit_code:
         raise as_error(end.exit_code, end.message, end.traceback)
