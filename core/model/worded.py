@@ -28,6 +28,7 @@ from .root import learned_length
 
 Rule = Literal["sum", "mean", "prior"]
 RULE_ROWS = 128
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class Worded(Adapted, Writer):
         (folder / "prompt.json").write_text(json.dumps(prompt, indent=2, ensure_ascii=False))
         if self.trainable:
             tensors = {name: p.detach().contiguous() for name, p in self.trainable.parameters.items()}
-            save_file(tensors, folder / "weights.safetensors", metadata={"format": "pt"})
+            save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
     @classmethod
     def load(cls, folder: Path, base: Base, schema: DataSchema, method: Method) -> Self:
@@ -202,7 +203,7 @@ class Worded(Adapted, Writer):
         rule = saved.pop("rule")
         demonstrations = tuple(_example(shown) for shown in saved.pop("demonstrations"))
         prompt = Prompt(demonstrations=demonstrations, **saved)
-        weights = folder / "weights.safetensors"
+        weights = folder / WEIGHTS
         trainable = _attach_saved(weights, base, method) if weights.is_file() else None
         worded = cls(base, schema, prompt, method, trainable)
         worded.rule = rule

@@ -81,6 +81,11 @@ class Renderer:
         parts = f"{self._template.source}\0{self._vocabulary.digest()}"
         return hashlib.sha256(parts.encode()).hexdigest()
 
+    @property
+    def template(self) -> str:
+        """The chat template that it prints with, for others to print the same."""
+        return self._template.standalone()
+
     # --- conversations ---
 
     def prompt(self, messages: Conversation) -> list[int]:

@@ -5,6 +5,7 @@ What cannot be read off a Jinja program is found by printing harmless conversati
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +80,10 @@ class Template:
             return list(self._print(conversations, ask))
         except TemplateError:
             return [self._print_or_fault(conversation, ask) for conversation in conversations]
+
+    def standalone(self) -> str:
+        """The template for those who print without this class: it says itself what begins a text."""
+        return "{% set begin = " + json.dumps(self._begin) + " %}" + self.source
 
     def literals(self) -> str:
         return " ".join(probe.literals() for probe in self._probes)

@@ -27,7 +27,7 @@ ATTENTION = (("q_proj", "v_proj"), ("query_key_value",), ("qkv_proj",), ("c_attn
 # Families whose linear layers are Conv1D, with weights [in, out].
 TRANSPOSED = ("gpt2", "openai-gpt")
 # Weights are folded by so many elements at once, so that no second copy of a large one is held.
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 
 
 @hookimpl
