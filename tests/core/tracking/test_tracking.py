@@ -39,34 +39,6 @@ def compared(*entries, chosen="lora"):
 
 
 @pytest.fixture
-def new_home(tmp_path, monkeypatch):
-    """A home in which MLflow has never been."""
-    monkeypatch.setenv("STEPLADDER_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")
-    return tmp_path / "home"
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """A database whose tables are made, which takes seconds."""
-    from stepladder.core.tracking.client import connect
-
-    home = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STEPLADDER_HOME", str(home))
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
-        connect()
-    return home / "mlflow.db"
-
-
-@pytest.fixture
-def home(new_home, empty_store):
-    new_home.mkdir()
-    shutil.copy(empty_store, new_home)
-    return new_home
-
-
-@pytest.fixture
 def recording(tmp_path):
     from stepladder.core.tracking.record import Recording
 
