@@ -13,10 +13,10 @@ import pyarrow as pa
 from ...core.data.files import require_file
 from ...core.data.tables import (
     ROWS_AT_ONCE,
-    ClassNames,
+    Coded,
     Table,
-    class_names,
-    class_names_of,
+    coded_columns,
+    coded_columns_of,
     table_rows,
     tell_names,
 )
@@ -43,46 +43,46 @@ class Arrow(Source):
     def rows(self, place: str) -> Iterator[SourceRow]:
         """Every row, by its number. Raises DataError for what is not, or not only, one split of rows."""
         path = Path(place)
-        tables, names = _open(path)
-        return _rows(path, tables, names)
+        tables, coded = _open(path)
+        return _rows(path, tables, coded)
 
     def guess(self, place: str) -> str | None:
         return tell_names(_open(Path(place))[1])
 
 
-def _open(path: Path) -> tuple[Iterator[Table], ClassNames]:
-    """The rows in tables of any size, and the columns whose numbers stand for names."""
+def _open(path: Path) -> tuple[Iterator[Table], Coded]:
+    """The rows in tables of any size, and the columns that are written in codes."""
     try:
         return _open_folder(path) if path.is_dir() else _open_file(path)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} holds no rows that Arrow can read, or is damaged: {error}") from None
 
 
-def _open_folder(folder: Path) -> tuple[Iterator[Table], ClassNames]:
+def _open_folder(folder: Path) -> tuple[Iterator[Table], Coded]:
     from datasets import Dataset
 
     if (folder / SEVERAL_SPLITS).is_file():
         splits = sorted(state.parent.name for state in folder.glob(f"*/{ONE_SPLIT}"))
         raise DataError(f"{folder} holds several splits: name the folder of one of {', '.join(splits)}")
     saved = Dataset.load_from_disk(str(folder), keep_in_memory=False)
-    return saved.with_format("arrow").iter(ROWS_AT_ONCE), class_names(saved.features)
+    return saved.with_format("arrow").iter(ROWS_AT_ONCE), coded_columns(saved.features)
 
 
-def _open_file(path: Path) -> tuple[Iterator[Table], ClassNames]:
+def _open_file(path: Path) -> tuple[Iterator[Table], Coded]:
     require_file(path)
     mapped = pa.memory_map(str(path))
     if mapped.read(len(FILE_BEGINS)) != FILE_BEGINS:
         mapped.seek(0)
         stream = pa.ipc.open_stream(mapped)
-        return iter(stream), class_names_of(stream.schema)
+        return iter(stream), coded_columns_of(stream.schema)
     file = pa.ipc.open_file(mapped)
-    return map(file.get_batch, range(file.num_record_batches)), class_names_of(file.schema)
+    return map(file.get_batch, range(file.num_record_batches)), coded_columns_of(file.schema)
 
 
-def _rows(path: Path, tables: Iterator[Table], names: ClassNames) -> Iterator[SourceRow]:
+def _rows(path: Path, tables: Iterator[Table], coded: Coded) -> Iterator[SourceRow]:
     number = 0
     try:
-        for row in table_rows(tables, names):
+        for row in table_rows(tables, coded):
             number = row.line
             yield row
     except (pa.ArrowException, OSError) as error:

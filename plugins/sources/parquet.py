@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.data.files import require_file
-from ...core.data.tables import ROWS_AT_ONCE, class_names_of, table_rows, tell_names
+from ...core.data.tables import ROWS_AT_ONCE, coded_columns_of, table_rows, tell_names
 from ...core.errors import DataError
 from ...core.hookspecs import hookimpl
 from ...core.method import Source, SourceRow
@@ -31,7 +31,7 @@ class Parquet(Source):
         return _rows(_open(Path(place)))
 
     def guess(self, place: str) -> str | None:
-        return tell_names(class_names_of(_open(Path(place)).schema_arrow))
+        return tell_names(coded_columns_of(_open(Path(place)).schema_arrow))
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -55,9 +55,9 @@ def _group_rows(file: pq.ParquetFile, group: int, first: int) -> Iterator[Source
     """Where a group is damaged, its remaining rows are faulty: each is counted, the other groups are read."""
     end = first + file.metadata.row_group(group).num_rows
     number = first
-    names = class_names_of(file.schema_arrow)
+    coded = coded_columns_of(file.schema_arrow)
     try:
-        for row in table_rows(file.iter_batches(ROWS_AT_ONCE, row_groups=[group]), names, first):
+        for row in table_rows(file.iter_batches(ROWS_AT_ONCE, row_groups=[group]), coded, first):
             yield row
             number = row.line + 1
     except (pa.ArrowException, OSError) as error:
