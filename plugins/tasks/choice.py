@@ -1,11 +1,13 @@
 """Multiple choice: each row brings its own answers, one of which is right.
 
-Options are a list of texts, or texts with letters, as in CommonsenseQA (Talmor et al. 2019,
-arXiv:1811.00937): {"label": ["A", "B"], "text": ["the bank", "the river"]}.
+Options are a list of texts, or texts with letters in one of three forms: {"label": ["A", "B"], "text":
+["the bank", "the river"]} as in CommonsenseQA (Talmor et al. 2019, arXiv:1811.00937), [{"label": "A",
+"text": "the bank"}, ...], or {"A": "the bank", ...}. In a csv file they stand as JSON in one cell.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,13 +24,13 @@ def stepladder_tasks() -> Sequence[type[Task]]:
 
 
 class Choice(Task):
-    """The expected answer is the option's text, also where the row names it by its letter."""
+    """The expected answer is the option's text, also where the row names it by its letter or its place."""
 
     name = "choice"
     summary = "pick the right one of each row's own options"
     columns: ClassVar[Mapping[str, str]] = {
         "input": "the question",
-        "answer": "the right option: its text or its letter",
+        "answer": "the right option: its text, its letter, or without letters its place, from 0",
         "options": 'the options: a list of texts, or {"label": [...], "text": [...]}',
     }
     answering = "choose"
@@ -38,7 +40,7 @@ class Choice(Task):
     def example(self, row_id: str, fields: Mapping[str, Any]) -> Example:
         question = required_text(fields, "input")
         letters, options = _options(required(fields, "options"))
-        answer = _answer(required_text(fields, "answer").strip(), letters, options)
+        answer = _answer(required(fields, "answer"), letters, options)
         return Example(row_id, question, answer, options=options)
 
     def options(self, example: Example, labels: Sequence[str]) -> Sequence[str]:
@@ -56,12 +58,28 @@ class Choice(Task):
 
 def _options(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Letters (none for a plain list) and texts."""
+    value = _parsed(value)
+    if isinstance(value, Mapping) and "text" not in value:
+        value = [{"label": letter, "text": text} for letter, text in value.items()]
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        pairs = [item if isinstance(item, Mapping) else {} for item in value]
+        value = {key: [pair.get(key) for pair in pairs] for key in ("label", "text")}
     if not isinstance(value, Mapping):
         return (), _texts(value, "options")
     letters, texts = _texts(value.get("label"), "options.label"), _texts(value.get("text"), "options.text")
     if len(letters) != len(texts):
         raise RowFault(f"options has {len(letters)} labels for {len(texts)} texts")
     return letters, texts
+
+
+def _parsed(value: Any) -> Any:
+    """The value of a cell that holds JSON; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:
@@ -82,11 +100,26 @@ def _text(item: Any, name: str) -> str:
     return require_words(item, f"an entry of {name}").strip()
 
 
-def _answer(answer: str, letters: tuple[str, ...], options: tuple[str, ...]) -> str:
-    lettered = options[letters.index(answer)] if answer in letters else None
-    if lettered is None and answer not in options:
-        near = did_you_mean(answer, (*letters, *options))
-        raise RowFault(f"answer {answer!r} is none of the {len(options)} options{near}")
-    if lettered is not None and answer in options and lettered != answer:
-        raise RowFault(f"answer {answer!r} is the letter of one option and the text of another")
-    return lettered or answer
+def _answer(value: Any, letters: tuple[str, ...], options: tuple[str, ...]) -> str:
+    """The option that the row names. Raises RowFault where it names none, or may mean two."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise RowFault(f"answer is {kind_of(value)}, expected text or a place")
+    said = require_words(str(value), "answer").strip()
+    named = {options[letters.index(said)]} if said in letters else set()
+    named |= {said} & set(options)
+    if not letters and not (isinstance(value, str) and named):
+        named |= {option for place, option in enumerate(options) if said == str(place)}
+    if not named:
+        raise RowFault(
+            f"answer {said!r} is none of the {len(options)} options{_hint(said, letters, options)}"
+        )
+    if len(named) > 1:
+        other = "letter" if letters else "place"
+        raise RowFault(f"answer {said!r} is the {other} of one option and the text of another")
+    return named.pop()
+
+
+def _hint(said: str, letters: tuple[str, ...], options: tuple[str, ...]) -> str:
+    if said.isdecimal() and not letters:
+        return f", whose places are 0 to {len(options) - 1}"
+    return did_you_mean(said, (*letters, *options))
