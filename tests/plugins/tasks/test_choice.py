@@ -42,6 +42,7 @@ def test_the_expected_answer_is_the_text_of_an_option(options, answer, texts, ex
         (["bank", 3], "bank", "options has a number in it, expected texts alone"),
         (["bank", ""], "bank", "an entry of options is empty"),
         ("bank", "bank", "options is text, expected a list of texts"),
+        ("[" * 100_000, "bank", "options is text, expected a list of texts"),
         (None, "bank", "options is null"),
         (["bank", "river"], 2, "answer '2' is none of the 2 options, whose places are 0 to 1"),
         (["bank", "river"], -1, "answer '-1' is none of the 2 options"),
