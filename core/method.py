@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .model.base import Base
-    from .types import Encoded, Example, MergeReport, Prediction, Record, Split, SplitName, TrainReport
+    from .types import (
+        BaseKind,
+        Encoded,
+        Example,
+        MergeReport,
+        Prediction,
+        Record,
+        Split,
+        SplitName,
+        TrainReport,
+    )
 
     Counts = NDArray[np.float64]
     Figures = NDArray[np.float64]
@@ -178,6 +188,7 @@ class Method(ABC):
     summary: ClassVar[str]
     answers: ClassVar[tuple[Answering, ...]]  # it does every task that is answered in one of these ways
     adapted: ClassVar[type[Adapted]]
+    bases: ClassVar[tuple[BaseKind, ...]] = ("causal",)  # the kinds of base that it runs on
 
     class Settings(Settings):
         """No settings unless a subclass declares some."""
@@ -194,6 +205,15 @@ class Method(ABC):
     def needs(cls, settings: BaseModel) -> Sequence[str]:
         """Ids of the candidates that must be fitted before this one."""
         return ()
+
+    @classmethod
+    def answers_on(cls, settings: BaseModel, kind: BaseKind) -> tuple[Answering, ...]:
+        """The ways of answering that are left with these settings on a base of that kind."""
+        return cls.answers
+
+    def adapted_on(self, kind: BaseKind) -> type[Adapted]:
+        """What a fit on a base of that kind gives, by which it is loaded again."""
+        return self.adapted
 
     @classmethod
     def base_fault(cls, settings: BaseModel, model: Mapping[str, Any]) -> str | None:

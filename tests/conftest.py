@@ -125,6 +125,57 @@ def load(base_folder: Path, on_the_cpu: None) -> Callable[[], Base]:
     return load_anew
 
 
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of 2 layers, whose tokenizer has no end token, and [CLS] and [SEP] around a text."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*MARKS[3:8], *WORDS.split()])]
+    ids = {token: place for place, token in enumerate(words)}
+    backend = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=64,
+    )
+    folder = tmp_path_factory.mktemp("encoder") / "tiny-bert"
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.15,
+    )
+    torch.manual_seed(1)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def load_encoder(encoder_folder: Path, on_the_cpu: None) -> Callable[[], Base]:
+    """Loads the tiny encoder anew, in float32."""
+
+    def load_anew() -> Base:
+        from stepladder.core.model.base import load_base
+        from stepladder.core.model.locate import BaseRef
+
+        return load_base(BaseRef("tiny-bert", str(encoder_folder), "1" * 64))
+
+    return load_anew
+
+
 @pytest.fixture
 def base(load: Callable[[], Base]) -> Base:
     """The tiny base; a test may attach what it likes to it."""

@@ -1,7 +1,8 @@
 """One YAML file, checked whole before anything runs: `load_config` tells all its faults at once."""
 
+from ..bases import DEFAULT_BASE
 from .resolve import Resolved, load_config
-from .schema import DEFAULT_BASE, ChooseConfig, Config, DataConfig, Limit, RetainConfig
+from .schema import ChooseConfig, Config, DataConfig, Limit, RetainConfig
 
 __all__ = [
     "DEFAULT_BASE",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from ..bases import DEFAULT_BASE, packaged_bases
 from ..discovery import Registry
 from ..errors import DataError, InputError, did_you_mean
 from ..places import address_fault, is_address, plain_path
@@ -16,7 +17,6 @@ from ..types import SplitName
 from .document import Document
 from .faults import Fault
 from .reading import missing_file
-from .schema import DEFAULT_BASE
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -92,7 +92,7 @@ def _known_address(address: str) -> str:
 def check_base(document: Document) -> Iterator[Fault]:
     """The fault of the base, as far as its name tells; a path in the document becomes absolute."""
     base = document.values.get("base", DEFAULT_BASE)
-    if not isinstance(base, str) or base == DEFAULT_BASE:
+    if not isinstance(base, str) or base in packaged_bases():
         return
     path = absolute(document.folder, base)
     if path.exists():
@@ -114,7 +114,8 @@ def _model_fault(path: Path) -> str | None:
 
 
 def _unknown_base(base: Any) -> str:
+    known = packaged_bases()
     return (
-        f"no base {base!r}{did_you_mean(base, [DEFAULT_BASE])}: expected {DEFAULT_BASE}, a folder, "
+        f"no base {base!r}{did_you_mean(base, known)}: expected {', '.join(known)}, a folder, "
         "a .gguf file, or a hub id such as owner/name"
     )

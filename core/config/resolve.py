@@ -15,6 +15,7 @@ from .document import Document, read_document
 from .drafts import Draft, Drafting, read_entries
 from .faults import Fault, validate
 from .gates import check_gates
+from .kinds import check_kinds
 from .places import check_base, check_files
 from .schema import Config
 from .task import check_task, check_templates, find_task
@@ -71,8 +72,9 @@ def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fa
         return [], faults
     entries, wrong = read_entries(values["methods"])
     faults += wrong
-    drafts, wrong = Drafting(registry, task.name if task else None, document.folder).drafts(entries)
-    return drafts, faults + wrong
+    name = task.name if task else None
+    drafts, wrong = Drafting(registry, name, document.folder).drafts(entries)
+    return drafts, [*faults, *wrong, *check_kinds(document, name, drafts, registry)]
 
 
 def _check_schema(values: Mapping[str, Any]) -> list[Fault]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..bases import read_model_config
 from ..errors import RowFault
 from ..types import Encoded
 
@@ -36,7 +36,7 @@ class LengthPolicy:
         if not self.truncate:
             raise RowFault(f"{length} tokens, over the limit of {self.limit}")
         cut = Encoded(rendered.tokens[: self.limit], rendered.trained[: self.limit])
-        if not any(cut.trained):
+        if any(rendered.trained) and not any(cut.trained):
             raise RowFault(f"{length} tokens, of which the first {self.limit} hold nothing to train")
         return cut
 
@@ -50,7 +50,7 @@ def length_policy(data: Mapping[str, Any], base: Path) -> LengthPolicy:
 
 def context_length(base: Path) -> int:
     """The most tokens that the base in this folder was made to read."""
-    return context_of(json.loads((base / "config.json").read_text(encoding="utf-8")))
+    return context_of(read_model_config(base))
 
 
 def context_of(model: Mapping[str, Any]) -> int:

@@ -22,14 +22,14 @@ from .account import (
 )
 from .lengths import LengthPolicy
 from .store import ENCODED_FEATURES, SCHEMA_FILE, Line, SplitWriter, batches, encoded_batch, stored_lines
-from .wording import Wording
+from .wording import Reading, Wording
 
 
 @dataclass(frozen=True)
 class Rendering:
     """How rows are rendered, where they came from, and the share of them that may be left out."""
 
-    wording: Wording
+    wording: Wording | Reading
     policy: LengthPolicy
     places: Mapping[SplitName, str]
     max_bad: float
@@ -83,7 +83,7 @@ def _render_split(
     return truncated
 
 
-def _encode(wording: Wording, lines: Sequence[Line]) -> Iterator[Encoded | RowFault]:
+def _encode(wording: Wording | Reading, lines: Sequence[Line]) -> Iterator[Encoded | RowFault]:
     """Conversations and single questions are rendered apart, in the order in which they stand."""
     examples = [example for _, example in lines]
     for _, group in groupby(examples, key=lambda example: bool(example.messages)):

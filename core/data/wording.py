@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..errors import DataError, RowFault
 from ..method import DataSchema, Prompt
-from ..tokenizer import Renderer
+from ..tokenizer import Reader, Renderer
 from ..types import Encoded, Example, Message
 
 CONTENT_FREE = "content-free:"
@@ -93,6 +93,16 @@ class Wording:
         if self.prompt.draw is None:
             return self.prompt.demonstrations
         return random.Random(_asked(example)).sample(self.prompt.demonstrations, self.prompt.draw)
+
+
+class Reading:
+    """Words examples for a base that only reads them: no answer, nothing to train."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded | RowFault]:
+        return list(self.reader.rows([example.input for example in examples]))
 
 
 def _asked(example: Example) -> str:

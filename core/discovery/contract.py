@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from .. import method as contract
+from .. import types
 from ..errors import did_you_mean
 
 SNAKE_CASE = re.compile(r"[a-z][a-z0-9_]*")
@@ -75,6 +76,7 @@ NAMES = Attribute("a tuple of names", _are_names)
 TEXT = Attribute("text", lambda value: isinstance(value, str) and bool(value))
 SETTINGS = Attribute("a subclass of stepladder.core.method.Settings", _are_settings)
 WAYS = get_args(contract.Answering)
+BASES = get_args(types.BaseKind)
 ANSWERING = Attribute(f"one of {', '.join(WAYS)}", lambda value: value in WAYS)
 ANSWERS = Attribute(
     f"a tuple of some of {', '.join(WAYS)}", lambda value: _are_names(value) and set(value) <= set(WAYS)
@@ -89,6 +91,10 @@ KINDS: Mapping[str, Kind] = {
             "summary": TEXT,
             "answers": ANSWERS,
             "adapted": Attribute("a subclass of stepladder.core.method.Adapted", _is_adapted),
+            "bases": Attribute(
+                f"a tuple of some of {', '.join(BASES)}",
+                lambda value: _are_names(value) and set(value) <= set(BASES),
+            ),
             "Settings": SETTINGS,
         },
     ),

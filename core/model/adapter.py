@@ -89,7 +89,7 @@ def read_adapter(folder: Path, base: Base, registry: Registry) -> Adapted:
     method = build_method(description.method, description.settings, registry)
     schema = read_schema(description.schema, registry)
     try:
-        return type(method).adapted.load(folder, base, schema, method)
+        return method.adapted_on(base.kind).load(folder, base, schema, method)
     except SafetensorError as error:
         raise ModelError(f"{folder}: a file is no safetensors ({error}): run the fit again") from error
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..bases import base_kind, read_model_config
 from ..data.lengths import context_length
 from ..errors import ModelError
-from ..tokenizer import Renderer
+from ..tokenizer import Reader, Renderer
+from ..types import BaseKind, Example
+from .encoder import EncoderEngine
 from .engine import Engine, PlainEngine, make_engine
 from .locate import BaseRef
 
@@ -29,6 +32,7 @@ class Base:
     model: Any
     renderer: Renderer
     engine: Engine
+    kind: BaseKind = "causal"
 
     @property
     def device(self) -> torch.device:
@@ -45,30 +49,48 @@ class Base:
         """Tokens that the base can attend to."""
         return context_length(Path(self.ref.path))
 
+    def read(self, examples: Sequence[Example], instruction: str) -> list[list[int]]:
+        """The tokens of each example as a head on the base reads it.
+
+        The instruction stands last, so that its tokens have read the row; an encoder, whose tokens all read
+        each other, is given the row alone.
+        """
+        alone = self.kind == "encoder" or not instruction
+        texts = [each.input if alone else f"{each.input}\n\n{instruction}" for each in examples]
+        return self.renderer.sequences(texts)
+
 
 def load_base(ref: BaseRef, log: Callable[[str], None] = lambda _: None) -> Base:
     """Load weights and tokenizer from the base's folder. Raises ModelError where transformers cannot."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = compute_dtype(device)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        kind = base_kind(read_model_config(Path(ref.path)))
+        model = {"causal": AutoModelForCausalLM, "encoder": AutoModel}[kind].from_pretrained(
             ref.path, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(ref.path, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"base {ref.name}: transformers cannot load {Path(ref.path)}: {error}") from error
     model.requires_grad_(False).eval().to(device)
-    engine = make_engine(model, TREE_TOKENS_GPU if device.type == "cuda" else TREE_TOKENS_CPU)
+    if kind == "encoder":
+        reader = Reader(tokenizer, context_length(Path(ref.path)))
+        return Base(ref, model, reader, EncoderEngine(model, _tree_tokens(device)), kind)
+    engine = make_engine(model, _tree_tokens(device))
     if isinstance(engine, PlainEngine):
         log(
             f"{ref.name}: its logits are not a linear head on its trunk, so rows run padded through its own "
             "forward, without a shared prefix"
         )
     return Base(ref, model, Renderer(tokenizer), engine)
+
+
+def _tree_tokens(device: torch.device) -> int:
+    return TREE_TOKENS_GPU if device.type == "cuda" else TREE_TOKENS_CPU
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:

@@ -56,6 +56,13 @@ class Engine(ABC):
     def hidden_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
         """For each sequence its index and the hidden states of all layers, [layers + 1, length, H]."""
 
+    def last_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, Tensor]]]:
+        """Indices of sequences with their last hidden states [length, H], one graph at a time."""
+        root = learned_root(self.model)
+        for index, sequence in enumerate(sequences):
+            ids = torch.tensor(sequence, device=self.model.device)[None]
+            yield [(index, self.model.base_model(input_ids=ids, **root.arguments()).last_hidden_state[0])]
+
     @torch.no_grad()
     def probe_logits(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """The model's own logits of each sequence, one after the other, [tokens, V] in float32."""
@@ -95,6 +102,12 @@ class TreeEngine(Engine):
             states = torch.stack(tree_states(self.model, tree, root, all_layers=True))
             for index, path in zip(group, tree.paths, strict=True):
                 yield index, states[:, path]
+
+    def last_states(self, sequences: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, Tensor]]]:
+        for group in group_into_trees(sequences, self.max_tokens):
+            tree = build_tree([sequences[index] for index in group])
+            (hidden,) = tree_states(self.model, tree, learned_root(self.model))
+            yield [(index, hidden[path]) for index, path in zip(group, tree.paths, strict=True)]
 
     def _trees(self, rows: Sequence[Encoded], skip: int = 0) -> Iterator[tuple[list[int], Tree, Targets]]:
         """Groups of rows with their trees, which begin behind `skip` tokens that all rows share."""

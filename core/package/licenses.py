@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from ..model.locate import BaseRef, packaged_bases
+from ..bases import packaged_bases
+from ..model.locate import BaseRef
 
 LONGEST = 200
 

@@ -12,10 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..bases import read_model_config
 from ..config import Resolved, load_config
+from ..config.kinds import Footing
 from ..data.prepare import own_places
 from ..discovery import Registry, discover
-from ..model.locate import file_sha256, resolve_base
+from ..errors import ConfigError
+from ..model.locate import BaseRef, file_sha256, resolve_base
 from ..package.commit import find_commit
 from ..places import address_fingerprint, is_address
 from ..report.folder import RUN
@@ -37,6 +40,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     registry = discover()
     resolved = load_config(Path(spec["config"]), spec["overrides"], registry)
     ingredients = gather(resolved, registry)
+    require_fitting(resolved, ingredients, registry)
     graph = build_graph(ingredients)
     name, fingerprint = resolved.config.name, graph.fingerprint
     run = {
@@ -59,6 +63,19 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "config": ingredients.config,
         "candidates": [as_json(candidate) for candidate in resolved.candidates],
     }
+
+
+def require_fitting(resolved: Resolved, ingredients: Ingredients, registry: Registry) -> None:
+    """Raises ConfigError for methods that cannot run on the base, whose config.json is at hand by now."""
+    if ingredients.base is None:
+        return
+    config, base = resolved.config, BaseRef(**ingredients.base)
+    methods = [(registry.method(each.method), each.settings) for each in resolved.candidates]
+    asked = [(method, method.Settings(**settings)) for method, settings in methods]
+    footing = Footing(base.name, read_model_config(Path(base.path)), config.task, registry)
+    faults = [f"{fault.place}: {fault.text}" for fault in footing.faults(asked, config.retain is not None)]
+    if faults:
+        raise ConfigError(str(resolved.folder), dict.fromkeys(faults))
 
 
 def gather(resolved: Resolved, registry: Registry) -> Ingredients:

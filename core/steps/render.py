@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..bases import base_kind, read_model_config
 from ..data.account import as_json
-from ..data.lengths import length_policy
+from ..data.lengths import context_length, length_policy
 from ..data.prepare import own_places
 from ..data.rendering import Rendering, copy_rows, render
 from ..data.store import load_schema
-from ..data.wording import Wording
+from ..data.wording import Reading, Wording
 from ..discovery import Registry, discover
-from ..method import Prompt
-from ..tokenizer import Renderer
+from ..method import DataSchema, Prompt
+from ..tokenizer import Reader, Renderer
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -29,15 +30,22 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _rendering(spec: Mapping[str, Any], read: Path, registry: Registry) -> Rendering:
-    from transformers import AutoTokenizer
-
     base, data = Path(spec["base"]["path"]), spec["config"]["data"]
-    tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
     places = own_places(data)
     schema = load_schema(read, registry.task)
     return Rendering(
-        wording=Wording(Renderer(tokenizer), schema, Prompt()),
+        wording=_wording(base, schema),
         policy=length_policy(data, base),
         places={"validation": places["train"], **places},
         max_bad=data["max_bad"],
     )
+
+
+def _wording(base: Path, schema: DataSchema) -> Wording | Reading:
+    """As the base in this folder is trained; an encoder is trained on no token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
+    if base_kind(read_model_config(base)) == "encoder":
+        return Reading(Reader(tokenizer, context_length(base)))
+    return Wording(Renderer(tokenizer), schema, Prompt())

@@ -86,6 +86,10 @@ class Renderer:
         """The chat template that it prints with, for others to print the same."""
         return self._template.standalone()
 
+    def sequences(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of whole texts that are only read, nothing added."""
+        return self._vocabulary.ids(texts)
+
     # --- conversations ---
 
     def prompt(self, messages: Conversation) -> list[int]:

@@ -159,11 +159,9 @@ def spread_layers(layers: int, count: int) -> list[int]:
     return sorted({round(layer) for layer in np.linspace(layers, 1, min(count, layers))})
 
 
-def read_features(base: Base, texts: Sequence[str], layers: Sequence[int]) -> Array:
-    """[n, layers, poolings, H] in float32: each text read once, its beginnings shared with others'."""
-    tokenizer = base.renderer.tokenizer
-    sequences = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    result = np.zeros((len(texts), len(layers), len(POOLINGS), base.hidden_size), dtype=np.float32)
+def read_features(base: Base, sequences: Sequence[Sequence[int]], layers: Sequence[int]) -> Array:
+    """[n, layers, poolings, H] in float32: each sequence read once, its beginnings shared with others'."""
+    result = np.zeros((len(sequences), len(layers), len(POOLINGS), base.hidden_size), dtype=np.float32)
     for index, states in base.engine.hidden_states(sequences):
         chosen = states[list(layers)].float()  # [layers, length, H]
         result[index] = torch.stack([chosen.mean(1), chosen[:, -1]], dim=1).cpu().numpy()
@@ -190,8 +188,8 @@ class Probe(Adapted):
         self.trainable_parameters = head.weight.size + head.bias.size
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        texts = [wording(example, self.schema.instruction) for example in examples]
-        features = read_features(self.base, texts, [self.layer])[:, 0, POOLINGS.index(self.pooling)]
+        sequences = self.base.read(examples, self.schema.instruction)
+        features = read_features(self.base, sequences, [self.layer])[:, 0, POOLINGS.index(self.pooling)]
         return self.head.say(examples, features, self.schema.labels)
 
     def save(self, folder: Path) -> None:
@@ -206,16 +204,12 @@ class Probe(Adapted):
         return cls(base, schema, head(**load_file(folder / "weights.safetensors")), **read)
 
 
-def wording(example: Example, instruction: str) -> str:
-    """The instruction stands last, so that its tokens have read the row."""
-    return f"{example.input}\n\n{instruction}" if instruction else example.input
-
-
 class LinearProbe(Method):
     name = "linear_probe"
     rung = 1.0
     summary = "a linear head on frozen, cached features"
     answers = ("label", "number")
+    bases = ("causal", "encoder")
     adapted = Probe
 
     class Settings(Method.Settings):
@@ -231,8 +225,7 @@ class LinearProbe(Method):
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
         examples = data.train.examples()
         layers = spread_layers(base.model.config.get_text_config().num_hidden_layers, self.settings.layers)
-        texts = [wording(example, data.instruction) for example in examples]
-        features = read_features(base, texts, layers)
+        features = read_features(base, base.read(examples, data.instruction), layers)
         goal = self._goal(data, examples)
         place, pooling = choose_features(features, goal)
         chosen = features[:, place, pooling]

@@ -170,7 +170,7 @@ def test_all_faults_are_told_at_once_each_at_its_place(write: Write, tmp_path: P
         "found 'my run'",
         "bse: unknown key (did you mean 'base'?)",
         "base: no base 'smollm2-135m-instuct' (did you mean 'smollm2-135m-instruct'?): expected "
-        "smollm2-135m-instruct, a folder, a .gguf file, or a hub id such as owner/name",
+        "smollm2-135m-instruct, all-minilm-l6-v2, a folder, a .gguf file, or a hub id such as owner/name",
         "task: no task 'clasify' (did you mean 'classify'?); `stepladder plugins` lists them",
         f"data.train: no such file: {tmp_path}/trian.jsonl (did you mean 'train.jsonl'?)",
         f"data.test: no such folder: {tmp_path}/missing",

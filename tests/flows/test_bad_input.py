@@ -252,8 +252,8 @@ def test_all_wrong_names_are_told_at_once_each_with_the_flag_that_gave_it(ended,
             f"stepladder: {path}: 5 faults",
             f"  - --set data.train=trian.jsonl: data.train: no such file: {project}/trian.jsonl "
             "(did you mean 'train.jsonl'?)",
-            "  - --set base=no_model: base: no base 'no_model': expected smollm2-135m-instruct, a folder, "
-            "a .gguf file, or a hub id such as owner/name",
+            "  - --set base=no_model: base: no base 'no_model': expected smollm2-135m-instruct, "
+            "all-minilm-l6-v2, a folder, a .gguf file, or a hub id such as owner/name",
             f"  - {methods}: no method 'zero_shoot' (did you mean 'zero_shot'?); "
             "`stepladder methods` lists them",
             f"  - {methods}.lora.rnak: unknown key (did you mean 'rank'?)",

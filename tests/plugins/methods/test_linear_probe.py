@@ -127,7 +127,7 @@ def test_layers_are_spread_from_the_last_one_down(layers: int, count: int, expec
 
 def test_features_are_those_of_each_text_alone(base):
     texts = ["the car is red", "the car is very blue today", "my house"]
-    features = read_features(base, texts, [1, 3])
+    features = read_features(base, base.renderer.sequences(texts), [1, 3])
     assert features.shape == (3, 2, 2, 32)
     for text, found in zip(texts, features, strict=True):
         ids = base.renderer.tokenizer(text, return_tensors="pt")["input_ids"]
