@@ -92,7 +92,7 @@ def project(tmp_path_factory, base_folder) -> Project:
     colours = {"base": base_folder, "task": "classify", "answer": "label", "test": "test"}
     zero = {**colours, "methods": "[zero_shot]"}
     configs = {
-        "colours": {**colours, "methods": "[zero_shot, {lora: {rank: 2, epochs: 1}}]"},
+        "colours": {**colours, "methods": "[lora: {rank: 2, epochs: 1}]"},
         "zero": zero,
         "mixed": {**zero, "test": "mixed"},
         "written": {**zero, "task": "generate", "answer": "response"},

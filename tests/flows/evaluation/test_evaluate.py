@@ -13,7 +13,6 @@ COMMANDS = {
     "mixed": ["evaluate", "models:/colours/1", "mixed.yaml", "--runs", "elsewhere"],
     "candidate": ["evaluate", LORA, "colours.yaml"],
     "no name": ["evaluate", "models:/colour@challenger", "colours.yaml"],
-    "above": ["evaluate", "runs/colours-*/candidates/lora", "colours.yaml"],
     "no config": ["evaluate", VERSION, "colour.yaml"],
     "other task": ["evaluate", VERSION, "written.yaml"],
 }
@@ -25,11 +24,12 @@ def ended(project):
 
 
 @pytest.fixture(scope="module")
-def candidates(ended, project):
-    """The run's entries by candidate."""
+def candidate(ended, project):
+    """The entry of the run's one candidate."""
     assert ended["run"]["code"] == 0, ended["run"]
     (path,) = project.folder.glob("runs/colours-*/result.json")
-    return {each["id"]: each for each in json.loads(path.read_text())["candidates"]}
+    (entry,) = json.loads(path.read_text())["candidates"]
+    return entry
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,11 @@ def test_the_parent_holds_no_heavy_library(ended):
     assert {name: each["heavy"] for name, each in ended.items()} == {name: [] for name in COMMANDS}
 
 
-def test_a_version_has_the_figures_and_answers_of_its_run(ended, candidates, results):
+def test_a_version_has_the_figures_and_answers_of_its_run(ended, candidate, results):
     assert ended["version"]["code"] == 0, ended["version"]
     result, predictions = results["runs/evaluations/colours-1"]
-    chosen = candidates[result["method"]]
-    assert result["metrics"] == chosen["metrics"]
-    assert predictions == lines(Path(chosen["predictions"]))
+    assert result["metrics"] == candidate["metrics"]
+    assert predictions == lines(Path(candidate["predictions"]))
     assert (result["model"], result["task"]) == ("models:/colours/1", "classify")
     assert (result["data"]["test"]["kept"], result["trained_on"]) == (24, 0)
 
@@ -91,10 +90,10 @@ def trained_texts(project):
     return set(load_from_disk(str(folder / "train"))["input"])
 
 
-def test_a_candidate_has_the_figures_of_its_run_and_an_unknown_past(ended, candidates, results):
+def test_a_candidate_has_the_figures_of_its_run_and_an_unknown_past(ended, candidate, results):
     assert ended["candidate"]["code"] == 0, ended["candidate"]
     result, _ = results["runs/evaluations/lora"]
-    assert result["metrics"] == candidates["lora"]["metrics"]
+    assert result["metrics"] == candidate["metrics"]
     assert result["trained_on"] is None
     assert "nobody wrote down which rows it was trained on" in ended["candidate"]["out"]
 
@@ -122,7 +121,6 @@ def test_an_evaluation_is_one_run_of_mlflow_with_the_tags_of_its_version(ended, 
     ("name", "said"),
     [
         ("no name", "no registered model 'colour' (did you mean 'colours'?)"),
-        ("above", "candidates/lora/artifact'?)"),
         ("no config", "no such file"),
         ("other task", "models:/colours/1 does the task 'classify'"),
     ],
