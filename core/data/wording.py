@@ -10,6 +10,7 @@ from ..errors import DataError, RowFault
 from ..method import DataSchema, Prompt
 from ..tokenizer import Reader, Renderer
 from ..types import Encoded, Example, Message
+from .fields import paragraphs
 
 CONTENT_FREE = "content-free:"
 
@@ -30,7 +31,7 @@ class Wording:
         if self.schema.task.answering == "likelihood":
             return self.renderer.texts([example.input for example in examples])
         if examples and examples[0].messages:
-            return self.renderer.conversations([example.messages for example in examples], train="all")
+            return self.renderer.conversations([self._conversation(each) for each in examples], train="all")
         return self._pairs([(example, example.expected) for example in examples])
 
     def answers(self, pairs: Sequence[tuple[Example, str]]) -> list[Encoded]:
@@ -56,11 +57,19 @@ class Wording:
     def turns(self, example: Example) -> tuple[Message, ...]:
         """The turns before the answer: demonstrations as earlier turns, then the question."""
         if example.messages:
-            return example.messages[:-1]
+            return self._conversation(example)[:-1]
         turns: list[Message] = []
         for shown, words in self._shown(example):
             turns += [Message("user", words), Message("assistant", shown.expected)]
         return (*turns, Message("user", self._question(example, first=not turns)))
+
+    def _conversation(self, example: Example) -> tuple[Message, ...]:
+        """A conversation with its answer; the instruction goes to the system, demonstrations stand before."""
+        said = [turn.content for turn in example.messages if turn.role == "system"]
+        system = paragraphs(self.schema.instruction, *said)
+        opening = [Message("system", system)] if system else []
+        shown = [turn for each in self._demonstrations(example) for turn in _spoken(each)]
+        return (*opening, *shown, *_spoken(example))
 
     def _prompt(self, example: Example) -> list[int]:
         try:
@@ -103,6 +112,13 @@ class Reading:
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded | RowFault]:
         return list(self.reader.rows([example.input for example in examples]))
+
+
+def _spoken(example: Example) -> Sequence[Message]:
+    """The turns of user and assistant."""
+    if not example.messages:
+        return Message("user", example.input), Message("assistant", example.expected)
+    return [turn for turn in example.messages if turn.role != "system"]
 
 
 def _asked(example: Example) -> str:
