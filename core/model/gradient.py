@@ -6,9 +6,20 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from ..errors import ModelError
-from ..method import Adapted, Context, Data, DataSchema, Method, Prompt, Trainable, TrainingSettings
-from ..types import Encoded, Split
+from ..method import (
+    Adapted,
+    Answering,
+    Context,
+    Data,
+    DataSchema,
+    Method,
+    Prompt,
+    Trainable,
+    TrainingSettings,
+)
+from ..types import BaseKind, Encoded, Split
 from .base import Base
+from .headed import Headed, HeadStart, fit_headed
 from .root import learned_length
 from .worded import Worded
 
@@ -30,11 +41,32 @@ class GradientMethod(Method):
         Saved weights are read back into it.
         """
 
+    @classmethod
+    def wants_head(cls, settings: Any, kind: BaseKind) -> bool:
+        """Whether these settings answer by a linear head on a base of that kind; else in words."""
+        return kind == "encoder"
+
+    @classmethod
+    def answers_on(cls, settings: Any, kind: BaseKind) -> tuple[Answering, ...]:
+        return ("label",) if cls.wants_head(settings, kind) else cls.answers
+
+    def adapted_on(self, kind: BaseKind) -> type[Adapted]:
+        return Headed if self.wants_head(self.settings, kind) else self.adapted
+
+    def head_start(self) -> HeadStart:
+        """How a linear head is trained before the rest."""
+        return HeadStart()
+
     def start(self, base: Base, data: Data) -> Trainable:
         """Attach what is trained, where training starts; for starts that need words of the data."""
         return self.attach(base.model)
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
+        if self.wants_head(self.settings, base.kind):
+            return fit_headed(self, base, data, context, self.head_start())
+        return self._fit_words(base, data, context)
+
+    def _fit_words(self, base: Base, data: Data, context: Context) -> Worded:
         trainable = self.start(base, data)
         train, validation = (self._that_fit(base, split, context) for split in (data.train, data.validation))
         if not train:

@@ -29,6 +29,7 @@ from .root import learned_length
 Rule = Literal["sum", "mean", "prior"]
 RULE_ROWS = 128
 WEIGHTS = "weights.safetensors"
+MERGE_PROBE = "The merged weights must say what the adapter said."
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class Worded(Adapted, Writer):
         demonstrations = tuple(_example(shown) for shown in saved.pop("demonstrations"))
         prompt = Prompt(demonstrations=demonstrations, **saved)
         weights = folder / WEIGHTS
-        trainable = _attach_saved(weights, base, method) if weights.is_file() else None
+        trainable = attach_saved(load_file(weights), weights, base, method) if weights.is_file() else None
         worded = cls(base, schema, prompt, method, trainable)
         worded.rule = rule
         return worded
@@ -222,14 +223,13 @@ class Worded(Adapted, Writer):
 
 def merge_probes(base: Base) -> list[list[int]]:
     """Token ids on which merged and attached weights are compared."""
-    words = "The merged weights must say what the adapter said."
-    return [base.renderer.prompt([Message("user", words)])]
+    return [base.renderer.prompt([Message("user", MERGE_PROBE)])]
 
 
-def _attach_saved(weights: Path, base: Base, method: Method) -> Trainable:
+def attach_saved(saved: Mapping[str, torch.Tensor], weights: Path, base: Base, method: Method) -> Trainable:
+    """Attach what was read from the file `weights`. Raises ModelError where it does not fit the base."""
     attach: Callable[[Any], Trainable] = method.attach  # type: ignore[attr-defined]
     trainable = attach(base.model)
-    saved = load_file(weights)
     found, expected = _shapes(saved), _shapes(trainable.parameters)
     if found != expected:
         raise ModelError(

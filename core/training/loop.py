@@ -49,9 +49,15 @@ class Best:
     def offer(self, step: int, loss: float, trainable: Trainable) -> None:
         if loss < self.loss:
             self.step, self.loss, self.since = step, loss, 0
-            self.weights = {name: p.detach().clone() for name, p in trainable.parameters.items()}
+            self._keep(trainable)
         else:
             self.since += 1
+
+    def _keep(self, trainable: Trainable) -> None:
+        """In the memory of those kept before, since all weights of a base may be trained."""
+        kept = self.weights
+        for name, p in trainable.parameters.items():
+            kept[name] = kept[name].copy_(p.detach()) if name in kept else p.detach().clone()
 
 
 def train(

@@ -23,7 +23,14 @@ from ...core.method import Fold, Method, PeftAdapter, Trainable, Weights
 from ...core.model.gradient import GradientMethod
 
 # Names of the layers that make queries and values, by family; the first group found is the default.
-ATTENTION = (("q_proj", "v_proj"), ("query_key_value",), ("qkv_proj",), ("c_attn",))
+ATTENTION = (
+    ("q_proj", "v_proj"),
+    ("query", "value"),
+    ("q_lin", "v_lin"),
+    ("query_key_value",),
+    ("qkv_proj",),
+    ("c_attn",),
+)
 # Families whose linear layers are Conv1D, with weights [in, out].
 TRANSPOSED = ("gpt2", "openai-gpt")
 # Weights are folded by so many elements at once, so that no second copy of a large one is held.
@@ -125,6 +132,7 @@ class Lora(GradientMethod):
     rung = 1.5
     summary = "low-rank updates beside frozen layers; merges into the weights"
     answers = ("label", "choose", "generate", "number", "likelihood")
+    bases = ("causal", "encoder")
 
     class Settings(GradientMethod.Settings):
         learning_rate: float = Field(2e-3, gt=0)

@@ -1,0 +1,112 @@
+"""Full fine-tuning: every weight of the base is trained, by words or with a new linear head.
+
+The head starts at zero and is trained alone first, so that its first, random errors do not distort the
+features that the base came with. Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and
+Underperform Out-of-Distribution", arXiv:2202.10054, §3.
+
+Memory of a training, in float32, for each weight: itself, its gradient and AdamW's two moments, the
+weights of the best validation so far, and the base's own, which `detach` puts back: 24 bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ...core.bases import base_kind
+from ...core.hookspecs import hookimpl
+from ...core.method import Adapted, Context, Data, Fold, Method, Trainable, Weights
+from ...core.model.base import Base
+from ...core.model.gradient import GradientMethod
+from ...core.model.headed import HeadStart
+from ...core.types import BaseKind
+
+BYTES = 24
+
+
+@hookimpl
+def stepladder_methods() -> Sequence[type[Method]]:
+    return [Full]
+
+
+class Full(GradientMethod):
+    name = "full"
+    rung = 2.0
+    summary = "all weights, by words or with a new linear head"
+    answers = ("label", "choose", "generate", "number", "likelihood")
+    bases = ("causal", "encoder")
+
+    class Settings(GradientMethod.Settings):
+        learning_rate: float = Field(2e-5, gt=0)
+        head: Literal["words", "linear"] | None = Field(
+            None,
+            description="answer by words, or by a new linear head; default: by words where the base writes",
+        )
+        warmup_head_epochs: float = Field(
+            1, ge=0, description="passes in which a linear head alone is trained, the base frozen"
+        )
+        head_learning_rate: float = Field(1e-2, gt=0, description="of a linear head")
+
+    settings: Settings
+
+    @classmethod
+    def wants_head(cls, settings: Any, kind: BaseKind) -> bool:
+        return kind == "encoder" or settings.head == "linear"
+
+    @classmethod
+    def base_fault(cls, settings: Any, model: Mapping[str, Any]) -> str | None:
+        if settings.head == "words" and base_kind(model) == "encoder":
+            return "head: found 'words', but the base is an encoder, which writes none: expected 'linear'"
+        return None
+
+    def head_start(self) -> HeadStart:
+        return HeadStart(self.settings.warmup_head_epochs, self.settings.head_learning_rate)
+
+    def fit(self, base: Base, data: Data, context: Context) -> Adapted:
+        count = sum(parameter.numel() for parameter in base.model.parameters())
+        context.log(f"full: {count:,} weights, {count * BYTES / 1e9:.1f} GB of memory beside what rows take")
+        return super().fit(base, data, context)
+
+    def attach(self, model: Any) -> Trainable:
+        """Copies of all weights, in float32 at least, in the place of the base's own."""
+        names = list(dict(model.named_parameters()))
+        own = dict(model.named_parameters(remove_duplicate=False))
+        copies = {id(weight): _learned(weight) for weight in own.values()}  # tied weights stay one
+        put_weights(model, {name: copies[id(weight)] for name, weight in own.items()})
+        return Trainable(
+            parameters={name: copies[id(own[name])] for name in names},
+            detach=partial(put_weights, model, own),
+            merge=partial(settle, model, own),
+        )
+
+    def folds(self, weights: Weights, model: Mapping[str, Any]) -> Mapping[str, Fold]:
+        return {name: partial(replace_weight, learned=learned) for name, learned in weights.items()}
+
+
+def _learned(weight: Tensor) -> nn.Parameter:
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    return nn.Parameter(weight.detach().to(dtype, copy=True))
+
+
+def put_weights(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
+    """Put each weight at its path."""
+    for path, weight in weights.items():
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, weight)
+
+
+def settle(model: nn.Module, own: Mapping[str, Tensor]) -> None:
+    """The learned weights become the model's own: frozen, in the dtypes of those that they replace."""
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(False)
+        weight.data = weight.data.to(own[name].dtype)
+
+
+def replace_weight(weight: Tensor, learned: Tensor) -> Tensor:
+    """The learned weight, in the dtype of the one that it replaces."""
+    return learned.to(weight.dtype)
