@@ -22,7 +22,7 @@ def read_graph(run_dir: Path) -> Graph:
     """The graph of the run in that folder. Raises InputError where there is none."""
     try:
         graph = Graph.from_json(json.loads((run_dir / GRAPH).read_text()))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{run_dir}: expected {GRAPH}, which a run leaves there, found none that can be read; "
             f"{_resume(run_dir)}"
