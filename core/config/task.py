@@ -33,6 +33,8 @@ def check_task(values: Mapping[str, Any], task: type[Task], registry: Registry) 
     if isinstance(data, dict):
         columns = data.get("columns")
         yield from _field_faults(data, columns if isinstance(columns, dict) else {}, task)
+        if task.answering == "likelihood" and data.get("instruction"):
+            yield Fault("data.instruction", f"the task {task.name!r} asks nothing: leave it out")
 
 
 def check_templates(data: Any) -> Iterator[Fault]:

@@ -1,4 +1,8 @@
-"""Generation: a free answer to an input, or the next turn of a conversation."""
+"""Generation: a free answer to an input, or the next turn of a conversation.
+
+A conversation trains every turn of the assistant, and is judged by its last. The instruction opens its
+system turn; the conversations of few-shot prompting stand before it, without their own system turns.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Language modelling: every token of a plain text is predicted from those before it."""
+"""Language modelling: every token of a plain text is predicted from those before it.
+
+The end token is predicted too. The text's first token is where the base's tokenizer opens texts with a begin
+token; otherwise nothing stands before it, and it is given. A predictions file has of each row how many
+tokens were predicted (`tokens`) and their summed negative log-likelihood in nats.
+"""
 
 from __future__ import annotations
 

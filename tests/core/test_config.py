@@ -221,6 +221,10 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
             "data.response: the task 'text' has no field for it: it reads text",
         ),
         (
+            {"task": "text", "data": {"instruction": "Which one?"}},
+            "data.instruction: the task 'text' asks nothing: leave it out",
+        ),
+        (
             {"choose": {"metric": "acuracy"}},
             "no metric 'acuracy' (did you mean 'accuracy'?): the task 'classify' has",
         ),

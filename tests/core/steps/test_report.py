@@ -57,6 +57,14 @@ def test_the_tables_behind_the_figures_of_the_chosen_are_shown(make):
     assert not (run_dir / "candidates" / "lora" / "details.json").exists()
 
 
+def test_figures_by_slice_are_told_of_candidates_that_have_them(make):
+    run_dir = make(fail={"fit:lora": "error"})
+    zero, lora = result_of(run_dir)["candidates"]
+    assert zero["slices"]["area"]["north"]["rows"] == 3
+    assert "slices" not in lora
+    assert "| north | 3 | 0.5 (0.4 to 0.6) |" in (run_dir / "report.md").read_text()
+
+
 def test_a_failed_candidate_keeps_its_curves_and_its_log(make):
     run_dir = make(fail={"fit:lora": "kill"})
     lora = result_of(run_dir)["candidates"][1]

@@ -10,7 +10,13 @@ def run(spec, folder):
     (folder / "details").mkdir()
     (folder / "details" / f"{first}.json").write_text(json.dumps({"accuracy": [{"rows": 7, "share": 0.25}]}))
     choice = {"id": first, "reason": "it stands first" if first else "all candidates failed"}
-    return {**act("compare", spec, folder), "candidates": rows, "choice": choice, "table": "| a table |"}
+    return {
+        **act("compare", spec, folder),
+        "candidates": rows,
+        "choice": choice,
+        "metric": "accuracy",
+        "table": "| a table |",
+    }
 
 
 def _row(candidate, spec):
@@ -22,4 +28,5 @@ def _row(candidate, spec):
     evaluated, fitted = (Path(spec["needs"][f"{kind}:{candidate['id']}"]) for kind in ("evaluate", "fit"))
     figure = {"value": 0.5, "low": 0.4, "high": 0.6}
     row |= {"status": "ok", "error": None, "metrics": {"accuracy": figure}}
+    row["slices"] = {"area": {"north": {"rows": 3, "accuracy": figure}}}
     return row | {"artifact": str(fitted / "artifact"), "predictions": str(evaluated / "predictions.jsonl")}
