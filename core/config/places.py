@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterator
@@ -87,6 +88,15 @@ def _known_address(address: str) -> str:
     if fault:
         raise DataError(fault)
     return address
+
+
+def check_packages(document: Document) -> Iterator[Fault]:
+    """Faults of keys that need a package which is not installed."""
+    data = document.values.get("data")
+    wanted = isinstance(data, dict) and data.get("near_duplicates") is not None
+    if wanted and importlib.util.find_spec("datasketch") is None:
+        needs = "needs the package datasketch, which is not installed"
+        yield Fault("data.near_duplicates", f"{needs}: pip install 'stepladder[near-duplicates]'")
 
 
 def check_base(document: Document) -> Iterator[Fault]:

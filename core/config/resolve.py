@@ -16,7 +16,7 @@ from .drafts import Draft, Drafting, read_entries
 from .faults import Fault, validate
 from .gates import check_gates
 from .kinds import check_kinds
-from .places import check_base, check_files
+from .places import check_base, check_files, check_packages
 from .schema import Config
 from .task import check_task, check_templates, find_task
 
@@ -67,7 +67,7 @@ def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fa
     if task is not None:
         faults += check_task(values, task, registry)
     faults += [*check_templates(values.get("data")), *check_files(document, registry), *check_base(document)]
-    faults += check_gates(values, registry)[1]
+    faults += [*check_packages(document), *check_gates(values, registry)[1]]
     if "methods" not in values:
         return [], faults
     entries, wrong = read_entries(values["methods"])

@@ -59,6 +59,13 @@ class DataConfig(Section):
     instruction: str = ""
     limit: Limit = Limit()
     max_bad: float = Field(0.1, ge=0, le=1, description="above this share of bad rows the run stops")
+    near_duplicates: float | None = Field(
+        None,
+        ge=0.3,
+        le=1,
+        description="tell of test rows whose input is at least so near to that of a train row (Jaccard index "
+        "of pieces of five bytes; 0.8 where they differ in a word or two); needs the extra near-duplicates",
+    )
     max_length: int | None = Field(None, ge=2, description="tokens of a row; default: what the base can read")
     too_long: Literal["quarantine", "truncate"] = "quarantine"
 

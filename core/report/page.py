@@ -19,8 +19,8 @@ class Page:
     """What the page tells. `result` is result.json, `table` the markdown of the comparison by `metric`.
 
     `details` holds the tables behind figures of the chosen candidate, by metric, `faults` maps the steps
-    that failed to their messages, `seen_before` counts the earlier runs that were judged on the same test
-    rows.
+    that failed to their messages, `near_duplicates` is what the reading step found of them, `seen_before`
+    counts the earlier runs that were judged on the same test rows.
     """
 
     result: Mapping[str, Any]
@@ -28,6 +28,7 @@ class Page:
     metric: str = ""
     details: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
+    near_duplicates: Mapping[str, Any] | None = None
     seen_before: int = 0
 
 
@@ -38,7 +39,7 @@ def write_page(page: Page) -> str:
         parts += ["## Candidates", page.table.strip(), _tests(page.seen_before)]
     parts += [*_slices(result["candidates"], page.metric), *_details(result["choice"]["id"], page.details)]
     if result["data"]:
-        parts += ["## Data", _data(result["data"])]
+        parts += ["## Data", _data(result["data"]), *_near_duplicates(page.near_duplicates)]
     if page.faults:
         parts += ["## What failed", *_faults(page.faults, _again(result))]
     parts += ["## Next", "\n".join(f"    {command}" for command in next_commands(result))]
@@ -120,6 +121,12 @@ def _cell(value: Any) -> str:
 
 def _data(data: Mapping[str, Mapping[str, int]]) -> str:
     return markdown(["split", *COUNTS], [_counts(split, counts) for split, counts in data.items()]).strip()
+
+
+def _near_duplicates(found: Mapping[str, Any] | None) -> Iterator[str]:
+    if found:
+        rows = f"{found['test_rows']:,} of the test rows are near-duplicates of train rows"
+        yield f"{rows} (similarity of at least {found['similarity']:g}), in near_duplicates.jsonl."
 
 
 def _counts(split: str, counts: Mapping[str, int]) -> Sequence[str]:

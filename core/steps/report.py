@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.near import NEAR_FILE
 from ..discovery import discover
 from ..files import link
 from ..report.folder import GRAPH, PAGE, RESULT, judged_on_the_same_rows, replace, write_config
@@ -109,6 +110,8 @@ def _link_all(new: Path, spec: Mapping[str, Any], sources: Sources) -> None:
     for node in ("read", "render"):  # the later one's is the fuller one
         if node in folders:
             _link(folders[node] / "quarantine.jsonl", new / "quarantine.jsonl")
+    if "read" in folders:
+        _link(folders["read"] / NEAR_FILE, new / NEAR_FILE)
     for candidate in spec["candidates"]:
         own, name = new / "candidates" / candidate["id"], candidate["id"]
         if f"fit:{name}" in folders:
@@ -136,6 +139,7 @@ def _page(spec: Mapping[str, Any], sources: Sources, result: Mapping[str, Any]) 
         metric=compared.get("metric", ""),
         details=_read(Path(sources.needs["compare"], DETAILS, f"{chosen}.json")) if chosen else {},
         faults=faults,
+        near_duplicates=sources.result("read").get("near_duplicates"),
         seen_before=judged_on_the_same_rows(spec["run"]),
     )
 

@@ -109,6 +109,7 @@ def test_a_small_file_is_completed_with_every_default(write: Write, tmp_path: Pa
             "instruction": "",
             "limit": {"train": None, "validation": None, "test": None},
             "max_bad": 0.1,
+            "near_duplicates": None,
             "max_length": None,
             "too_long": "quarantine",
         },
@@ -264,7 +265,7 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
         ),
         (
             {"task": "text", "methods": ["few_shot"]},
-            "methods.few_shot: does not do the task 'text', only choice, classify, generate; methods ",
+            "methods.few_shot: does not do the task 'text', only choice, classify, generate, regress; methods ",
         ),
         ({"base": "./nowhere"}, "base: no such file: "),
         ({"base": "model.gguf"}, "base: no such file: "),

@@ -1,6 +1,6 @@
 """The report's tables of parts and details, on a result as the comparing step leaves it."""
 
-from stepladder.core.report.page import Page, write_page
+from stepladder.core.report.page import COUNTS, Page, write_page
 
 
 def figure(value):
@@ -12,13 +12,13 @@ def candidate(name, **shares):
     return {"id": name, "rung": 0, "status": "ok", "slices": {"area": area}}
 
 
-def page(candidates, **more):
+def page(candidates, data=None, **more):
     result = {
         "name": "a-run",
         "fingerprint": "f",
         "status": "ok",
         "run_dir": "/runs/a-run",
-        "data": {},
+        "data": data or {},
         "candidates": candidates,
         "choice": {"id": "lora", "reason": "best"},
         "registered": None,
@@ -50,3 +50,13 @@ def test_the_tables_behind_figures_have_all_their_columns():
 def test_without_parts_or_details_there_is_no_section():
     text = page([{"id": "lora", "rung": 0, "status": "ok"}])
     assert [line for line in text.splitlines() if line.startswith("##")] == ["## Candidates", "## Next"]
+
+
+def test_near_duplicates_are_told_below_the_counts_of_the_rows():
+    counts = dict.fromkeys(COUNTS, 7)
+    result = {"similarity": 0.8, "test_rows": 1200, "pairs": 1300}
+    text = page([{"id": "lora", "rung": 0, "status": "ok"}], data={"test": counts}, near_duplicates=result)
+    assert text.partition("## Data\n\n")[2].split("\n\n")[1] == (
+        "1,200 of the test rows are near-duplicates of train rows (similarity of at least 0.8), "
+        "in near_duplicates.jsonl."
+    )
