@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from ..method import Adapted, Context, Data, DataSchema, Method, Rows, Trainable
 from ..types import BaseKind, Encoded, Example, MergeReport, Prediction, Split, TrainReport
 from .base import Base
+from .probe import best_head
 from .worded import MERGE_PROBE, attach_saved
 
 if TYPE_CHECKING:
@@ -42,10 +44,12 @@ class LabelledRow(Encoded):
 class HeadStart:
     """How a head is trained before the trunk is: so many passes, at that learning rate.
 
-    It keeps the rate later on; None is that of the trunk.
+    It keeps the rate later on; None is that of the trunk. A probe is the solution on the frozen features,
+    found at once (Kumar et al. 2022, arXiv:2202.10054).
     """
 
     epochs: float = 0.0
+    probe: bool = False
     learning_rate: float | None = None
 
 
@@ -160,6 +164,8 @@ def fit_headed(method: GradientMethod, base: Base, data: Data, context: Context,
     """Train a new head, first alone where that is asked for, then together with what `method` attaches."""
     head = zero_head(base, len(data.labels))
     train, validation = (labelled_rows(base, data, split) for split in (data.train, data.validation))
+    if first.probe:
+        start_at_probe(head, base, train, method.settings.seed)
     reports = []
     if first.epochs:
         # Nothing is attached yet, so no gradient goes through the trunk.
@@ -172,6 +178,19 @@ def fit_headed(method: GradientMethod, base: Base, data: Data, context: Context,
     headed = Headed(base, DataSchema(data.task, data.instruction, data.labels), head, trunk)
     headed.report = _joined(reports)
     return headed
+
+
+@torch.no_grad()
+def start_at_probe(head: nn.Linear, base: Base, rows: Sequence[LabelledRow], seed: int) -> None:
+    """Give the head the solution of the linear probe on the same features, as they are without scaling."""
+    features = torch.empty(len(rows), base.hidden_size)
+    for indices, group in pooled(base, [row.tokens for row in rows]):
+        features[indices] = group.float().cpu()
+    labels = np.array([row.label for row in rows])
+    probe = best_head(features.numpy(), labels, len(head.bias), seed)
+    weight = probe.weight / probe.scale
+    head.weight.copy_(torch.from_numpy(weight))
+    head.bias.copy_(torch.from_numpy(probe.bias - weight @ probe.mean))
 
 
 def _trainable(head: nn.Linear, trunk: Trainable | None = None, rate: float | None = None) -> Trainable:

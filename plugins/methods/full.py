@@ -1,8 +1,9 @@
 """Full fine-tuning: every weight of the base is trained, by words or with a new linear head.
 
-The head starts at zero and is trained alone first, so that its first, random errors do not distort the
-features that the base came with. Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and
-Underperform Out-of-Distribution", arXiv:2202.10054, §3.
+The head starts at zero and is trained alone first, so that its first errors do not distort the features
+that the base came with, or it starts at the linear probe's solution. Kumar et al. 2022, "Fine-Tuning can
+Distort Pretrained Features and Underperform Out-of-Distribution", arXiv:2202.10054: `probe_first` is their
+LP-FT.
 
 Memory of a training, in float32, for each weight: itself, its gradient and AdamW's two moments, the
 weights of the best validation so far, and the base's own, which `detach` puts back: 24 bytes.
@@ -50,6 +51,7 @@ class Full(GradientMethod):
         warmup_head_epochs: float = Field(
             1, ge=0, description="passes in which a linear head alone is trained, the base frozen"
         )
+        probe_first: bool = Field(False, description="start a linear head at the linear probe's solution")
         head_learning_rate: float = Field(1e-2, gt=0, description="of a linear head")
 
     settings: Settings
@@ -65,7 +67,10 @@ class Full(GradientMethod):
         return None
 
     def head_start(self) -> HeadStart:
-        return HeadStart(self.settings.warmup_head_epochs, self.settings.head_learning_rate)
+        """A head that starts at its solution needs no training alone."""
+        settings = self.settings
+        epochs = 0.0 if settings.probe_first else settings.warmup_head_epochs
+        return HeadStart(epochs, settings.probe_first, settings.head_learning_rate)
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
         count = sum(parameter.numel() for parameter in base.model.parameters())

@@ -10,8 +10,6 @@ from zero) or has a closed form (numbers), so nothing depends on a seed but the 
 from __future__ import annotations
 
 import json
-import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +21,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import load_file, save_file
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
 from threadpoolctl import threadpool_limits
 
 from ...core.data.numbers import number_as_text
@@ -33,49 +30,16 @@ from ...core.errors import StepError
 from ...core.hookspecs import hookimpl
 from ...core.method import Adapted, Context, Data, DataSchema, Method
 from ...core.model.base import Base
+from ...core.model.probe import FOLDS, STRENGTHS, Array, Head, LabelHead, Numbers, cross_validate, fit_head
 from ...core.types import Example, Prediction
 
 POOLINGS = ("mean", "last")
 FIRST_C = 0.1
-NEVER = -1e4  # the score of a label without rows: no chance, and yet a number that JSON can hold
-Array = NDArray[np.float32]
-Numbers = NDArray[np.float64]
 
 
 @hookimpl
 def stepladder_methods() -> Sequence[type[Method]]:
     return [LinearProbe]
-
-
-@dataclass(frozen=True)
-class Head(ABC):
-    """Linear on standardised features: mean and scale [H]."""
-
-    weight: Array | Numbers
-    bias: Array | Numbers
-    mean: Array
-    scale: Array
-
-    @abstractmethod
-    def say(self, examples: Sequence[Example], features: Array, labels: Sequence[str]) -> list[Prediction]:
-        """What the head says of each example, given its features [n, H]."""
-
-
-class LabelHead(Head):
-    """Softmax regression: weight [labels, H], bias [labels]."""
-
-    def say(self, examples: Sequence[Example], features: Array, labels: Sequence[str]) -> list[Prediction]:
-        return [
-            Prediction(example.id, labels[int(row.argmax())], dict(zip(labels, row.tolist(), strict=True)))
-            for example, row in zip(examples, self.log_probabilities(features), strict=True)
-        ]
-
-    def log_probabilities(self, features: Array) -> Array:
-        """features [n, H] to [n, labels]."""
-        logits = ((features - self.mean) / self.scale) @ self.weight.T + self.bias
-        shifted = logits - logits.max(1, keepdims=True)
-        result: Array = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-        return result
 
 
 class NumberHead(Head):
@@ -93,18 +57,6 @@ class NumberHead(Head):
         return result
 
 
-def fit_head(features: Array, labels: NDArray[np.int64], count: int, c: float) -> LabelHead:
-    """features [n, H]; labels [n] in 0..count-1. A label without a row gets no weight and no chance."""
-    mean, scale = features.mean(0), features.std(0) + 1e-6
-    present = np.unique(labels)
-    weight = np.zeros((count, features.shape[1]), dtype=np.float32)
-    bias = np.full(count, NEVER, dtype=np.float32)
-    bias[present] = 0.0
-    if len(present) > 1:
-        weight[present], bias[present] = _regress((features - mean) / scale, labels, c)
-    return LabelHead(weight, bias, mean, scale)
-
-
 def fit_number_head(features: Array, targets: Numbers, c: float) -> NumberHead:
     """features [n, H]; targets [n].
 
@@ -116,33 +68,6 @@ def fit_number_head(features: Array, targets: Numbers, c: float) -> NumberHead:
     with threadpool_limits(1):
         ridge.fit(((features - mean) / scale).astype(np.float64), targets)
     return NumberHead(ridge.coef_, np.array([ridge.intercept_]), mean, scale)
-
-
-def _regress(features: Array, labels: NDArray[np.int64], c: float) -> tuple[Array, Array]:
-    """Weights and biases of the labels that have rows, in order."""
-    model = LogisticRegression(C=c, max_iter=300, tol=1e-3)
-    # The problem is small: threads wait for each other longer than they compute.
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features, labels)
-    weight, bias = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn then keeps one row: how far the second label is ahead
-        weight, bias = np.vstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2
-    return weight.astype(np.float32), bias.astype(np.float32)
-
-
-def cross_validate(features: Array, labels: NDArray[np.int64], c: float, folds: int, seed: int) -> float:
-    """Mean log-probability of the right label on held-out folds: finer than accuracy on few rows."""
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    scores = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a label with fewer rows than folds
-        splits = list(splitter.split(features, labels))
-    for train, held_out in splits:
-        head = fit_head(features[train], labels[train], int(labels.max()) + 1, c)
-        said = head.log_probabilities(features[held_out])[np.arange(len(held_out)), labels[held_out]]
-        scores.append(np.maximum(said, -20.0).mean())
-    return float(np.mean(scores))
 
 
 def cross_validate_numbers(features: Array, targets: Numbers, c: float, folds: int, seed: int) -> float:
@@ -214,9 +139,9 @@ class LinearProbe(Method):
 
     class Settings(Method.Settings):
         layers: int = Field(8, ge=1, description="how many layers are tried, evenly spread")
-        folds: int = Field(4, ge=2, description="folds of the cross-validation")
+        folds: int = Field(FOLDS, ge=2, description="folds of the cross-validation")
         c: list[Annotated[float, Field(gt=0)]] = Field(
-            [0.01, 0.1, 1.0], min_length=1, description="inverse strengths of L2 regularisation to try"
+            list(STRENGTHS), min_length=1, description="inverse strengths of L2 regularisation to try"
         )
         seed: int = 0
 

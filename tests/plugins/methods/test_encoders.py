@@ -93,9 +93,9 @@ def test_a_probe_on_the_default_encoder_tells_good_films_from_bad(toy, tmp_path)
         rows = map(json.loads, (folder / f"{split}.jsonl").read_text().splitlines()[:count])
         return [Example(f"{split}-{n}", row["text"], row["label"]) for n, row in enumerate(rows)]
 
-    train, test = (type(toy.train)(rows, []) for rows in (examples("train", 240), examples("test", 120)))
+    train, test = (type(toy.train)(rows, []) for rows in (examples("train", 240), examples("test", 200)))
     data = Data(Classify(), "Is it good?", ("negative", "positive"), train, test)
-    settings = LinearProbe.Settings(layers=2)
+    settings = LinearProbe.Settings(layers=1)
     said = LinearProbe(settings).fit(base, data, FitContext(tmp_path)).predict(test.examples())
     right = [each.predicted == row.expected for each, row in zip(said, test.examples(), strict=True)]
-    assert sum(right) >= 78, "of 120; a coin reaches that in one of a thousand throws"
+    assert sum(right) >= 125, "of 200; a coin reaches that in one of a thousand throws"

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from stepladder.core.model.base import Base
-from stepladder.core.model.headed import Headed
+from stepladder.core.model.headed import Headed, labelled_rows, pooled
 from stepladder.core.model.merged_export import write_merged
+from stepladder.core.model.probe import best_head
 from stepladder.core.training.context import FitContext
 from stepladder.core.training.loop import Best, train
 from stepladder.plugins.methods.full import Full
@@ -91,6 +93,21 @@ def test_a_head_starts_at_even_odds(base, toy, tmp_path):
     adapted = full(**settings, head="linear", warmup_head_epochs=0).fit(base, toy, FitContext(tmp_path))
     (said,) = adapted.predict([toy.validation.example(0)])
     assert list((said.scores or {}).values()) == pytest.approx([-0.693147, -0.693147], abs=1e-5)
+
+
+def test_probe_first_starts_at_the_probe_of_the_same_features(base, toy, tmp_path):
+    rows = labelled_rows(base, toy, toy.train)
+    features = torch.empty(len(rows), 32)
+    with torch.no_grad():
+        for indices, group in pooled(base, [row.tokens for row in rows]):
+            features[indices] = group
+    probe = best_head(features.numpy(), np.array([row.label for row in rows]), 2, seed=0)
+    settings = {**FEW, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
+    adapted = full(**settings, head="linear", probe_first=True).fit(base, toy, FitContext(tmp_path))
+    said = [list((each.scores or {}).values()) for each in adapted.predict(toy.train.examples())]
+    assert np.array(said) == pytest.approx(probe.log_probabilities(features.numpy()), abs=1e-3)
+    assert adapted.report is not None and adapted.report.steps == 3, "a solved head is not warmed up"
+    assert adapted.report.first_loss < 0.3
 
 
 def test_it_is_exported_as_a_plain_model(load, base_folder, tmp_path):
