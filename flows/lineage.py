@@ -32,12 +32,14 @@ def side_by_side(differing: Mapping[str, tuple[Any, Any]]) -> list[tuple[str, st
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value that is no object, by its dotted key; an empty object and a figure are one."""
-    if not isinstance(value, Mapping) or not value or _is_figure(value):
+    """Each value that is no object, by its dotted key; a figure is one value, and an empty object none."""
+    if not isinstance(value, Mapping) or _is_figure(value):
         yield key, value
-        return
-    for name, inner in value.items():
-        yield from _leaves(inner, f"{key}.{name}" if key else name)
+    elif not value:
+        yield key, None
+    else:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else name)
 
 
 def _is_figure(value: Mapping[str, Any]) -> bool:
@@ -46,7 +48,7 @@ def _is_figure(value: Mapping[str, Any]) -> bool:
 
 def _show(value: Any) -> str:
     """For reading: hashes are cut, figures have their interval."""
-    if value is None or value in ({}, []):
+    if value is None or value == []:
         return ABSENT
     if isinstance(value, Mapping) and _is_figure(value):
         return interval(value)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+import pandas  # type: ignore[import-untyped]
 from mlflow import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
@@ -86,10 +87,9 @@ def read_about(version: Version) -> dict[str, Any]:
     Raises ModelError where there is none.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for name in (CANDIDATE, LINEAGE, SERVED):
-            _fetch(version, f"{PACKAGE}/{name}", folder)
-        read = {name: read_json(Path(folder), name) for name in (CANDIDATE, LINEAGE, SERVED)}
-    return {**read[CANDIDATE], "lineage": read[LINEAGE], "serving": read[SERVED]}
+        files = [_fetch(version, f"{PACKAGE}/{name}", folder) for name in (CANDIDATE, LINEAGE, SERVED)]
+        candidate, lineage, serving = (read_json(file.parent, file.name) for file in files)
+    return {**candidate, "lineage": lineage, "serving": serving}
 
 
 def _check_tag(version: Version, tag: str, file: Path) -> None:
@@ -138,7 +138,7 @@ def _log(package: Path, run_id: str) -> str:
             python_model=str(LOADER),
             artifacts={"served": str(package)},
             signature=ModelSignature(Schema(_columns(rows)), Schema([ColSpec("string")])),
-            input_example=rows[:1],
+            input_example=pandas.DataFrame(rows[:1]),  # as a table, MLflow's server takes lists in it too
             pip_requirements=_requirements(read_json(package, LINEAGE)),
         )
     uri: str = info.model_uri

@@ -51,7 +51,7 @@ def chat_rows() -> list[Json]:
 
 @dataclass
 class Climb:
-    """A run under way in `folder`, which holds its config and rows; each step leaves `<folder>/steps/<node>`."""
+    """A run under way. `folder` holds its config and rows; each step leaves `<folder>/steps/<node>`."""
 
     folder: Path
     config: Json
@@ -96,7 +96,7 @@ class Climb:
 
 
 def climb(folder: Path, base: Path, rows: Sequence[Json], changes: Mapping[str, Any]) -> Climb:
-    """A run of zero_shot on the rows, the last 16 of which are for the test; `changes` are keys of the config."""
+    """A run of zero_shot on the rows, the last 16 of them for the test; `changes` are keys of its config."""
     from stepladder.core.config import load_config
     from stepladder.core.model.locate import resolve_base
     from stepladder.core.package.commit import find_commit
