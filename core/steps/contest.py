@@ -12,7 +12,6 @@ from ..tracking.champion import approval, reconcile
 from ..tracking.client import connect
 from ..tracking.copying import copy_version
 from ..tracking.faults import MlflowError, Unreachable
-from ..tracking.package import check_tags
 from ..tracking.tags import CHALLENGER
 from ..tracking.versions import Version, download, find
 
@@ -31,7 +30,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if asked["to"]:
         challenger = copy_version(client, challenger, asked["to"])
     champion = reconcile(client, challenger.name).champion
-    result = {
+    result: dict[str, Any] = {
         "name": challenger.name,
         "challenger": _about(challenger),
         "champion": None,
@@ -41,7 +40,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
     if result["already"]:
         return {**result, "champion": _about(challenger)}
-    _fetch(challenger, folder / CHALLENGER_PACKAGE)
+    download(challenger, folder / CHALLENGER_PACKAGE)
     if champion:
         current = find(client, f"{challenger.name}/{champion}")
         result["champion"] = {**_about(current), "fault": _fault(current, folder / CHAMPION_PACKAGE)}
@@ -57,15 +56,10 @@ def _about(version: Version) -> dict[str, Any]:
     return {"version": version.version, "fingerprint": version.fingerprint}
 
 
-def _fetch(version: Version, folder: Path) -> None:
-    """Put the package at `folder`. Raises ModelError where it is not what was registered."""
-    check_tags(version, download(version, folder))
-
-
 def _fault(champion: Version, folder: Path) -> str:
     """Why the champion's package cannot be had; empty if it can. It may be replaced all the same."""
     try:
-        _fetch(champion, folder)
+        download(champion, folder)
     except Unreachable:
         raise
     except (ModelError, MlflowError) as error:

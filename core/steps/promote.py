@@ -12,7 +12,6 @@ from ..discovery import discover
 from ..package.verify import verify_package
 from ..tracking.champion import Promotion, promote
 from ..tracking.client import connect
-from ..tracking.package import check_tags
 from ..tracking.versions import download, find, load_as_mlflow_does
 from .candidate import say
 from .store import read_result
@@ -42,8 +41,5 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _verify(folder: Path, uri: str) -> None:
     """Whether what `uri` points at now is what was registered, and loads as it will where it serves."""
     with tempfile.TemporaryDirectory(dir=folder) as fetched:
-        version = find(connect(), uri)
-        package = download(version, Path(fetched) / "package")
-        check_tags(version, package)
-        verify_package(package)
+        verify_package(download(find(connect(), uri), Path(fetched) / "package"))
     load_as_mlflow_does(uri)

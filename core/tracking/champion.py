@@ -68,10 +68,16 @@ def promote(client: MlflowClient, promotion: Promotion, verify: Verify) -> Chang
 
 
 def rollback(client: MlflowClient, name: str) -> Change:
-    """Make the champion before this one champion again. Raises InputError where there is none."""
+    """Make the champion before this one champion again. Raises InputError where there is none.
+
+    Where a rollback was killed, that one is finished, and does not count twice.
+    """
     with alone_here(name), mlflow_answers():
+        half_done = wait_for_others(client, name).intent
         while True:
             standing = _reconciled(client, name)
+            if half_done and half_done.action == "rollback" and half_done.new == standing.champion:
+                return Change(name, str(half_done.new), half_done.old)
             champions = _earlier_champions(client, name, standing)
             intent = _intent("rollback", standing, champions[-1], champions)
             if claim(client, name, intent, standing):
@@ -137,6 +143,7 @@ def _carry_out(client: MlflowClient, name: str, intent: Intent, verify: Verify) 
 
 
 def _move(client: MlflowClient, name: str, intent: Intent, verify: Verify) -> None:
+    assert intent.new is not None, "a promotion is of a version"
     upsert(client.set_model_version_tag, name, intent.new, PREVIOUS_CHAMPION, intent.old or "")
     upsert(client.set_registered_model_alias, name, CHAMPION, intent.new)
     with kept_alive(client, name, intent):

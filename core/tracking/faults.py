@@ -67,7 +67,8 @@ def _code(error: Exception) -> str:
     if isinstance(error, MlflowException):
         return str(error.error_code)
     answer = error.response if isinstance(error, RequestException) else None
-    return HTTP_STATUS_TO_ERROR_CODE.get(answer.status_code if answer is not None else 503, "INTERNAL_ERROR")
+    status = answer.status_code if answer is not None else 503
+    return str(HTTP_STATUS_TO_ERROR_CODE.get(status, "INTERNAL_ERROR"))
 
 
 def _said(error: BaseException) -> str:

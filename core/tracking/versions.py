@@ -93,13 +93,7 @@ def registered_model(client: MlflowClient, name: str) -> RegisteredModel:
 @mlflow_answers()
 def has_files(version: Version) -> bool:
     """MLflow makes a version whether there is anything in it or not."""
-    try:
-        files = mlflow.artifacts.list_artifacts(artifact_uri=version.uri)
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return False
-    return any(Path(file.path).name == "MLmodel" for file in files)
+    return any(Path(path).name == "MLmodel" for path in _paths(version.uri))
 
 
 @mlflow_answers()
@@ -108,15 +102,11 @@ def download(version: Version, folder: Path) -> Path:
 
     Raises ModelError where it has none, or is not as it was registered.
     """
+    uri = f"{version.uri}/{SERVED}"
+    if not _paths(uri):
+        raise ModelError(_no_package(version))
     with tempfile.TemporaryDirectory(dir=folder.parent) as fetched:
-        try:
-            package = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{version.uri}/{SERVED}", dst_path=fetched
-            )
-        except MlflowException as error:
-            if not is_missing(error):
-                raise
-            raise ModelError(_no_package(version)) from error
+        package = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=fetched)
         check_tags(version, Path(package))
         shutil.move(package, folder)
     return folder
@@ -131,6 +121,16 @@ def set_tags(client: MlflowClient, version: Version, tags: Mapping[str, str]) ->
 def load_as_mlflow_does(uri: str) -> None:
     """Load the version with its own loader, which runs that: check its hash before. Raises what it raises."""
     mlflow.pyfunc.load_model(uri)
+
+
+def _paths(uri: str) -> list[str]:
+    """What lies in that folder of a version; to fetch what is not there fails in many ways over the wire."""
+    try:
+        return [file.path for file in mlflow.artifacts.list_artifacts(artifact_uri=uri)]
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return []
 
 
 def _no_alias(model: RegisteredModel, alias: str) -> str:

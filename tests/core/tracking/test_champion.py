@@ -250,6 +250,24 @@ def test_a_kill_leaves_the_old_champion_or_the_new_one(
     assert champions() == ("3", [*histories[champion], "3"], None)
 
 
+@pytest.mark.parametrize(
+    ("number", "when"), [(number, when) for what, number, when in KILLS if what == "rollback"]
+)
+def test_a_killed_rollback_that_is_asked_for_again_goes_back_once(
+    change, client, make_version, promote, champions, home, number, when
+):
+    from stepladder.core.tracking.champion import rollback
+
+    for version, after in ("1", None), ("2", "1"), ("3", "2"):
+        make_version(f"f{version}")
+        promote(version, after=after)
+    assert change({"what": "rollback", "name": NAME, "home": str(home)}, (number, when)).failure is not None
+    done_before = (number, when) == (4, "after")  # what is done cannot be told from what was never begun
+    back = rollback(client, NAME)
+    assert (back.version, back.previous) == (("1", "2") if done_before else ("2", "3"))
+    assert champions() == (back.version, ["1"] if done_before else ["1", "2"], None)
+
+
 def test_a_kill_of_the_first_promotion_leaves_no_champion(
     change, client, make_version, champions, previous_of, home
 ):
