@@ -53,8 +53,8 @@ class NumberHead(Head):
 
     def numbers(self, features: Array) -> Numbers:
         """features [n, H] to [n]."""
-        result: Numbers = ((features - self.mean) / self.scale) @ self.weight + self.bias
-        return result
+        result = ((features - self.mean) / self.scale) @ self.weight + self.bias
+        return result.astype(np.float64)
 
 
 def fit_number_head(features: Array, targets: Numbers, c: float) -> NumberHead:

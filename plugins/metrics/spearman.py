@@ -39,7 +39,8 @@ class Spearman(Metric):
         both = (counts * expected * predicted).sum(axis=1)
         spread = np.sqrt((counts * expected**2).sum(axis=1) * (counts * predicted**2).sum(axis=1))
         ordered = spread > ROUNDING * counts.sum(axis=1)
-        return np.divide(both, spread, out=np.zeros_like(both), where=ordered)
+        figures: Array = np.divide(both, spread, out=np.zeros_like(both), where=ordered)
+        return figures
 
 
 def centred_ranks(numbers: Array, counts: Array) -> Array:
