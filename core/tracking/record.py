@@ -97,7 +97,7 @@ def _is_empty(candidate: Run) -> bool:
 def _is_abandoned(unfinished: Run) -> bool:
     """From this home, where the lock is ours, nobody can be at work on it; elsewhere its age tells."""
     age = time.time() - unfinished.info.start_time / 1000
-    return unfinished.data.tags.get(RECORDER) == _recorder() or age > ABANDONED_AFTER_SECONDS
+    return bool(unfinished.data.tags.get(RECORDER) == _recorder() or age > ABANDONED_AFTER_SECONDS)
 
 
 def _recorder() -> str:

@@ -172,6 +172,8 @@ class Server(Reached):
                 stderr=log,
                 start_new_session=True,
             )
+
+    def await_start(self):
         awaited(self.is_up, f"MLflow's server ({self.folder}/log.txt)", self.process)
 
     def is_up(self):
@@ -190,6 +192,7 @@ class Server(Reached):
             yield
         finally:
             self.start()
+            self.await_start()
 
     @contextlib.contextmanager
     def held_still(self):
@@ -205,12 +208,19 @@ class Server(Reached):
 
 
 @pytest.fixture(scope="session")
-def server(postgres, tmp_path_factory):
+def starting_server(postgres, tmp_path_factory):
+    """For fixtures that have something else to do in the seconds until it is up."""
     folder = tmp_path_factory.mktemp("mlflow")
     server = Server(folder, make_database(postgres, "mlflow"), make_database(postgres, "accounts"))
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(starting_server):
+    starting_server.await_start()
+    return starting_server
 
 
 @pytest.fixture
@@ -361,7 +371,7 @@ register: colours
 
 
 @pytest.fixture(scope="session")
-def project(shell, base_folder):
+def project(starting_server, shell, base_folder):
     """The folder of all runs, whose steps before the last ones are done once, in the first."""
     (shell.folder / "rows").mkdir()
     rows = [
@@ -392,7 +402,7 @@ def run(shell, project):
 
 
 @pytest.fixture(scope="session")
-def whole(run, server):
+def whole(project, run, server):
     """A run that was registered, by an address with the password in it."""
     ended, run_dir = run("whole", {"MLFLOW_TRACKING_URI": server.uri_with_password})
     assert ended["code"] == 0, ended

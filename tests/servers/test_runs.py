@@ -71,6 +71,16 @@ def test_who_is_not_known_is_told_so_without_a_secret(run, server, project):
     assert files_with(project, wrong) == []
 
 
+def test_a_database_that_cannot_be_had_shows_no_password(whole, shell, project):
+    wrong = "hunter2-of-the-database"
+    uri = f"postgresql+nodriver://ann:{wrong}@127.0.0.1/mlflow"
+    ended = shell.stepladder("register", whole[1], MLFLOW_TRACKING_URI=uri)
+    assert ended["code"] == 1
+    assert "MLflow at postgresql+nodriver://127.0.0.1/mlflow" in ended["err"]
+    assert wrong not in ended["out"] + ended["err"]
+    assert files_with(project, wrong) == []
+
+
 def test_a_run_without_its_server_is_registered_later_from_what_it_left(run, shell, server, client, project):
     with server.down():
         ended, run_dir = run("down", server.account)
@@ -113,3 +123,20 @@ def test_a_run_is_registered_under_another_name(whole, shell, server, client):
     assert "Registered: models:/other@challenger, version 1" in ended["out"], ended
     assert "register: other" in (run_dir / "config.yaml").read_text()
     assert (versions(client, "other"), versions(client, "whole")) == (["1"], ["1"])
+
+
+def test_a_version_is_promoted_to_another_environment_once(whole, shell, server, client):
+    for _ in range(2):
+        ended = shell.stepladder(
+            "promote", "whole", "--to", "prod.whole", "--engine", "inline", **server.account
+        )
+        assert ended["code"] == 0, ended
+    assert versions(client, "prod.whole") == ["1"]
+    champion = client.get_model_version_by_alias("prod.whole", "champion")
+    first = client.get_model_version("whole", "1")
+    assert champion.tags["stepladder.fingerprint"] == first.tags["stepladder.fingerprint"]
+    assert "champion" not in client.get_registered_model("whole").aliases
+
+
+def test_after_all_of_this_the_password_lies_nowhere(server, project):
+    assert files_with(project, server.password) == files_with(server.folder, server.password) == []
