@@ -202,8 +202,8 @@ def test_somebody_approves_of_a_version(client, make_version):
         approve(client, NAME, "3", "ada")
 
 
-PROMOTION_WRITES = ("intent", "previous champion", "alias", "history", "no intent")
-ROLLBACK_WRITES = ("intent", "alias", "history", "no intent")
+PROMOTION_WRITES = ("intent", "previous champion", "alias", "history", "verdict", "no intent")
+ROLLBACK_WRITES = ("intent", "alias", "history", "verdict", "no intent")
 KILLS = [
     *(("promote", number, when) for number in range(1, 6) for when in ("before", "after")),
     *(("rollback", number, when) for number in range(1, 5) for when in ("before", "after")),
@@ -302,6 +302,21 @@ def test_a_kill_in_the_middle_of_giving_way(change, client, make_version, promot
     assert ended.failure is not None
     assert reconcile(client, NAME).champion == "1"
     assert champions() == ("1", ["1"], None)
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_kill_in_the_middle_of_a_reconcile(
+    change, make_version, promote, champions, previous_of, home, number
+):
+    """It writes 1 its own intent in place of the dead one, and then as giving way does."""
+    make_version("f1"), make_version("f2")
+    promote("1")
+    spec = {"what": "promote", "name": NAME, "version": "2", "champion": "1", "home": str(home)}
+    assert change(spec, (3, "after")).failure is not None
+    assert change({**spec, "what": "reconcile"}, (number, "after")).failure is not None
+    assert change({**spec, "what": "reconcile"}).result["champion"] == "1"
+    assert champions() == ("1", ["1"], None)
+    assert previous_of("2") is None
 
 
 @pytest.mark.parametrize("homes", [1, 8])

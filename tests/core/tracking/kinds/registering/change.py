@@ -47,6 +47,10 @@ def rollback(client, spec):
     return {"version": change.version, "previous": change.previous}
 
 
+def reconcile(client, spec):
+    return {"champion": champion.reconcile(client, spec["name"]).champion}
+
+
 def copy(client, spec):
     return {"version": copy_version(client, find(client, spec["source"]), spec["name"]).version}
 
@@ -60,4 +64,10 @@ def registered(client, spec):
     return {"version": made.version, "created": made.created}
 
 
-CHANGES = {"promote": promote, "rollback": rollback, "copy": copy, "register": registered}
+CHANGES = {
+    "promote": promote,
+    "rollback": rollback,
+    "reconcile": reconcile,
+    "copy": copy,
+    "register": registered,
+}
