@@ -28,6 +28,17 @@ def keeps_keys_and_values(model: Mapping[str, Any]) -> bool:
     return takes_them and not getattr(kind, "_is_stateful", False)
 
 
+def tied_weights(model: Mapping[str, Any]) -> Mapping[str, str]:
+    """Names of weights that are the same as another one, with the name of that."""
+    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
+
+    name = model["model_type"]
+    if name not in CONFIG_MAPPING or not read_config(model).tie_word_embeddings:
+        return {}
+    tied: Mapping[str, str] = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[name]]._tied_weights_keys or {}
+    return tied
+
+
 def learned_fault(length: int, model: Mapping[str, Any]) -> str | None:
     """Why `length` learned positions cannot stand before the input of this base; None if they can."""
     if not keeps_keys_and_values(model):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from ..bases import read_model_config
 from ..errors import ModelError
 from ..method import Fold
+from .architecture import tied_weights
 from .locate import CONTENT_SUFFIXES, LICENSE_FILES, WEIGHT_SUFFIXES
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -40,6 +42,7 @@ def write_merged(folder: Path, base: Path, folds: Mapping[str, Fold]) -> Merged:
     Raises ModelError where a weight cannot be found in the base's files, or is quantised.
     """
     shards = _shards(base)
+    folds = {**folds, **_folds_of_copies(base, shards, folds)}
     plan = {shard: _folds_of(base / shard, folds) for shard in shards}
     missing = folds.keys() - {name for found in plan.values() for name, _ in found.values()}
     if missing:
@@ -64,6 +67,13 @@ def _shards(base: Path) -> list[str]:
     if (base / SINGLE).is_file():
         return [SINGLE]
     raise ModelError(f"{base}: expected {SINGLE} or {INDEX}: save it anew with transformers' save_pretrained")
+
+
+def _folds_of_copies(base: Path, shards: Sequence[str], folds: Mapping[str, Fold]) -> dict[str, Fold]:
+    """Of tied weights that the files hold twice: transformers would not tie copies that differ."""
+    stored = {name for shard in shards for name in _header(base / shard)}
+    tied = tied_weights(read_model_config(base))
+    return {copy: folds[name] for copy, name in tied.items() if name in folds and copy in stored}
 
 
 def _folds_of(shard: Path, folds: Mapping[str, Fold]) -> dict[str, tuple[str, Fold]]:
@@ -127,7 +137,7 @@ def _fold_in_place(source: Path, target: Path, key: str, fold: Fold) -> None:
     start = _header_bytes(target) + _header(target)[key]["data_offsets"][0]
     with target.open("r+b") as file:
         file.seek(start)
-        file.write(memoryview(folded.view(torch.uint8).numpy()))
+        file.write(folded.reshape(-1).view(torch.uint8).numpy().data)
 
 
 def _header_bytes(shard: Path) -> int:

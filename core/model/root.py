@@ -29,11 +29,14 @@ class FixedLayer(DynamicLayer):  # type: ignore[misc]  # transformers gives no t
 
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """keys and values [B, heads, T, D] to [B, heads, length + T, D]."""
-        if not self.is_initialized:
+        if self.keys is None or self.values is None:
             return keys, values
-        before = (each.expand(len(keys), -1, -1, -1) for each in (self.keys, self.values))
-        joined = [torch.cat(pair, 2) for pair in zip(before, (keys, values), strict=True)]
-        return joined[0], joined[1]
+        return _joined(self.keys, keys), _joined(self.values, values)
+
+
+def _joined(before: Tensor, behind: Tensor) -> Tensor:
+    """[1, heads, L, D] before each of [B, heads, T, D]."""
+    return torch.cat([before.expand(len(behind), -1, -1, -1), behind], 2)
 
 
 class ReadLayer(FixedLayer):

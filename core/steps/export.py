@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
+from ..bases import read_model_config
 from ..discovery import discover
 from ..errors import ModelError
 from ..method import Method, Weights
@@ -78,8 +78,7 @@ def _weights(artifact: Path) -> Weights:
 
 
 def _config(base: BaseRef) -> Json:
-    config: Json = json.loads(Path(base.path, "config.json").read_text(encoding="utf-8"))
-    return config
+    return read_model_config(Path(base.path))
 
 
 def _no_such_form(form: Form, method: Method, weights: Weights, base: BaseRef) -> ModelError:

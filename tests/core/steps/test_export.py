@@ -320,17 +320,18 @@ def test_a_base_without_template_and_generation_config_gets_them(make_base, make
 # --- memory ---
 
 WRITE = """
-import sys
+import json, sys, torch
 from pathlib import Path
 from safetensors.torch import load_file
+from stepladder.core.model.architecture import tied_weights
 from stepladder.core.model.merged_export import write_merged
 from stepladder.plugins.methods.lora import Lora
 base, artifact, target = map(Path, sys.argv[1:4])
-import json, torch
 torch.set_num_threads(1)
 method = Lora(Lora.Settings(**json.loads(sys.argv[4])))
-folds = method.folds(load_file(artifact), json.loads((base / "config.json").read_text()))
-torch.ones(64, 64) @ torch.ones(64, 64)
+config = json.loads((base / "config.json").read_text())
+folds = method.folds(load_file(artifact), config)
+tied_weights(config), torch.ones(64, 64) @ torch.ones(64, 64)  # libraries take memory when first used
 print("ready", flush=True)
 sys.stdin.readline()
 write_merged(target, base, folds)
@@ -450,6 +451,20 @@ def test_a_base_with_an_adapter_of_its_own_is_refused(make_base, tmp_path):
     (folder / "adapter_config.json").write_text("{}")  # transformers would load it over the merged weights
     with pytest.raises(ModelError, match=r"has an adapter of its own"):
         write_merged(tmp_path, folder, {})
+
+
+def test_tied_weights_that_are_stored_twice_stay_one(make_base, tmp_path):
+    folder, target = make_base("tied"), tmp_path / "target"
+    target.mkdir()
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.embed_tokens.weight"
+    save_file(
+        tensors | {"lm_head.weight": tensors[name].clone()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    write_merged(target, folder, {name: lambda weight: weight * 2})
+    model = AutoModelForCausalLM.from_pretrained(target)
+    assert torch.equal(model.lm_head.weight, tensors[name] * 2)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
 def test_quantised_weights_are_refused(make_base, tmp_path):
