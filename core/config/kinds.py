@@ -8,14 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..bases import base_kind, known_model_config
+from ..bases import DEFAULT_BASE, base_kind, known_model_config
 from ..discovery import Registry
 from ..method import Method
 from ..types import BaseKind
 from .document import Document
 from .drafts import Draft
 from .faults import Fault
-from .schema import DEFAULT_BASE
 
 DOES = {"causal": "writes", "encoder": "reads"}
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -197,7 +197,10 @@ def _trainable(head: nn.Linear, trunk: Trainable | None = None, rate: float | No
     """What the loop trains: the head, and with it the trunk where that is given."""
     heads = {HEAD + name: parameter for name, parameter in head.named_parameters()}
     below = {TRUNK + name: parameter for name, parameter in trunk.parameters.items()} if trunk else {}
-    groups = [{"params": list(below.values())}, {"params": list(heads.values()), "lr": rate}]
+    groups: list[dict[str, Any]] = [
+        {"params": list(below.values())},
+        {"params": list(heads.values()), "lr": rate},
+    ]
     return Trainable(
         parameters={**heads, **below},
         detach=trunk.detach if trunk else lambda: None,
