@@ -265,7 +265,7 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
         ),
         (
             {"task": "text", "methods": ["few_shot"]},
-            "methods.few_shot: does not do the task 'text', only choice, classify, generate, regress; methods ",
+            "methods.few_shot: does not do the task 'text', only choice, classify, generate, regress",
         ),
         ({"base": "./nowhere"}, "base: no such file: "),
         ({"base": "model.gguf"}, "base: no such file: "),
