@@ -18,14 +18,16 @@ from ..evaluation import table
 from ..evaluation.choose import Choice, Contender, Rule, choose
 from ..evaluation.compare import paired
 from ..evaluation.score import evaluate, read_predictions
-from ..evaluation.slices import slices
+from ..evaluation.slices import Slice, slices
 from ..method import Metric
 from ..types import Interval, Record
+from .candidate import say
 
 Json = dict[str, Any]
 VALIDATION = "validation_predictions.jsonl"
 DETAILS = "details"
 LIMIT = "max_"
+MOST_PARTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,27 @@ def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Seque
 
 def _slices(test: Sequence[Record], metrics: Sequence[Metric]) -> Json:
     """By column of `data.slices` and value: the rows' number as `rows`, and every metric over them."""
-    parts: Json = {}
+    columns: dict[str, list[Slice]] = {}
     for part in slices(test, closed=False):
-        figures = {name: asdict(figure) for name, figure in evaluate(part.records, metrics).items()}
-        parts.setdefault(part.column, {})[part.value] = {"rows": len(part.records), **figures}
-    return parts
+        columns.setdefault(part.column, []).append(part)
+    return {
+        column: {part.value: _part(part, metrics) for part in _largest(column, parts)}
+        for column, parts in columns.items()
+    }
+
+
+def _part(part: Slice, metrics: Sequence[Metric]) -> Json:
+    figures = evaluate(part.records, metrics)
+    return {"rows": len(part.records), **{name: asdict(figure) for name, figure in figures.items()}}
+
+
+def _largest(column: str, parts: Sequence[Slice]) -> Sequence[Slice]:
+    """A column that is rather a name of the row has a value for each: figures of so few rows say nothing."""
+    if len(parts) <= MOST_PARTS:
+        return parts
+    say(f"data.slices: {column} has {len(parts)} values; figures are told of the {MOST_PARTS} with most rows")
+    kept = sorted(parts, key=lambda part: len(part.records), reverse=True)[:MOST_PARTS]
+    return [part for part in parts if part in kept]
 
 
 def _write_details(judged: Sequence[Judged], metrics: Sequence[Metric], folder: Path) -> None:

@@ -225,6 +225,18 @@ def test_figures_by_slice_are_there_where_the_rows_have_slices(ladder):
     assert north["accuracy"]["low"] < 0.75 < north["accuracy"]["high"]
 
 
+def test_of_a_column_with_very_many_values_the_largest_parts_are_told(ladder, capsys):
+    rows = enumerate(records(50, 100))
+    named = [replace(row, slices={"customer": f"{i % 64:02}"}) for i, row in rows]
+    ladder.candidate("sliced", 3, 1)
+    ladder.evaluated("sliced", named, records(170, 200))
+    _, candidates = ladder.compare()
+    told = candidates["sliced"]["slices"]["customer"]
+    assert list(told) == [f"{i:02}" for i in range(50)]
+    assert {part["rows"] for part in told.values()} == {1, 2}
+    assert "customer has 64 values" in capsys.readouterr().out
+
+
 def test_the_tables_behind_figures_are_left_beside_the_result(ladder, tmp_path):
     ladder.compare()
     tables = json.loads((tmp_path / "details" / "zero_shot.json").read_text())
