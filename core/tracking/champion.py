@@ -20,7 +20,7 @@ from .claim import alone_here, claim, is_claimed, kept_alive, now, this_home, wa
 from .duplicates import settle_all
 from .faults import is_missing, mlflow_answers, upsert
 from .standing import Action, Intent, Standing, delete_intent, read_standing, write_champions
-from .tags import APPROVED, CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
+from .tags import APPROVED, CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, PROMOTED, VERDICT
 from .versions import Version, find, has_files, set_tags
 
 Verify = Callable[[str], None]
@@ -150,8 +150,7 @@ def _move(client: MlflowClient, name: str, intent: Intent, verify: Verify) -> No
         verify(f"models:/{name}@{CHAMPION}")
     if not is_claimed(client, name, intent):
         raise StepError("another machine has taken this promotion for dead and undone it")
-    write_champions(client, name, intent.champions)
-    delete_intent(client, name)
+    _conclude(client, name, intent)
 
 
 def _put_right(client: MlflowClient, name: str, intent: Intent, error: BaseException) -> str | None:
@@ -187,7 +186,14 @@ def _undo(client: MlflowClient, name: str, standing: Standing, intent: Intent) -
 def _finish(client: MlflowClient, name: str, standing: Standing, intent: Intent) -> None:
     if intent.action == "rollback" and standing.champion == intent.old:
         _point(client, name, intent.new)
+    _conclude(client, name, intent)
+
+
+def _conclude(client: MlflowClient, name: str, intent: Intent) -> None:
+    """From the first of these writes on the change is decided."""
     write_champions(client, name, intent.champions)
+    if intent.action == "promote":
+        upsert(client.set_model_version_tag, name, intent.new, VERDICT, PROMOTED)
     delete_intent(client, name)
 
 

@@ -16,7 +16,8 @@ COPIED_FROM = "stepladder.copied_from"
 PREVIOUS_CHAMPION = "stepladder.previous_champion"
 TEST_SHA256 = "stepladder.test_sha256"
 REGISTRATION = "stepladder.registration"  # of the process that made the version
-VERDICT = "stepladder.verdict"  # promoted | rejected
+VERDICT = "stepladder.verdict"  # passed | rejected, of the gates; promoted, once it has become champion
+PROMOTED = "promoted"
 VERDICT_REASON = f"{VERDICT}.reason"
 GATE = "stepladder.gate."  # then the gate's name, and behind that the names of its figures
 

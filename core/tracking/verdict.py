@@ -46,8 +46,8 @@ class Ruling:
         return all(judgement.verdict.passed for judgement in self.judgements)
 
     @property
-    def verdict(self) -> Literal["promoted", "rejected"]:
-        return "promoted" if self.passed else "rejected"
+    def verdict(self) -> Literal["passed", "rejected"]:
+        return "passed" if self.passed else "rejected"
 
     @property
     def reason(self) -> str:

@@ -120,7 +120,7 @@ def test_what_every_gate_said_is_told_by_tags_and_a_file_of_the_version(judge, c
     reason = written["stepladder.gate.better_than_champion"]
     assert reason.startswith("passed: accuracy 0.75 against the champion's 0.5 on 4 rows (2 more, ")
     assert written == {
-        "stepladder.verdict": "promoted",
+        "stepladder.verdict": "passed",
         "stepladder.verdict.reason": "passed: 2 of 2 gates",
         "stepladder.test_sha256": "e" * 64,
         "stepladder.gate.better_than_champion": reason,
@@ -134,7 +134,7 @@ def test_what_every_gate_said_is_told_by_tags_and_a_file_of_the_version(judge, c
     }
     assert told == file_of() == json.loads((folder / "verdict.json").read_text())
     assert (told["name"], told["version"], told["champion"]) == ("intents", "1", "7")
-    assert (told["verdict"], told["test_sha256"]) == ("promoted", "e" * 64)
+    assert (told["verdict"], told["test_sha256"]) == ("passed", "e" * 64)
     assert told["gates"][1] == {
         "gate": "size",
         "settings": {"most_megabytes": 2.0},
@@ -187,7 +187,7 @@ def test_a_later_verdict_leaves_nothing_of_an_earlier_one(judge, client, registe
     assert {tag for tag in written if not tag.startswith("stepladder.gate.minimum")} == {
         *("stepladder.verdict", "stepladder.verdict.reason", "stepladder.test_sha256", "team")
     }
-    assert written["stepladder.verdict"] == "promoted"
+    assert written["stepladder.verdict"] == "passed"
     assert "asked for is at least 0.75" in written["stepladder.gate.minimum"]
     assert [each["gate"] for each in file_of()["gates"]] == ["minimum"]
     assert file_of()["champion"] is None
