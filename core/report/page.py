@@ -50,7 +50,7 @@ def next_commands(result: Mapping[str, Any]) -> list[str]:
     """What the user may want to do now, with the tools of this installation and its registry."""
     if result["status"] != "ok":
         return [_again(result)]
-    commands = [f"less {result['run_dir']}/report.md", f"{_mlflow()} ui --host 127.0.0.1"]
+    commands = [f"less {result['run_dir']}/report.md", *_ui()]
     registered = result["registered"]
     if registered:
         version = f"models:/{registered['name']}@{registered['alias']}"
@@ -64,6 +64,13 @@ def _again(result: Mapping[str, Any]) -> str:
     return f"stepladder {'register' if only_mlflow else 'run --resume'} {result['run_dir']}"
 
 
+def _ui() -> Iterator[str]:
+    """The command that shows a registry in a file: MLflow's own does not ask MLFLOW_TRACKING_URI."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith("sqlite:"):  # a server has its own
+        yield f"PATH={_programs()}:$PATH mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
+
+
 def _mlflow() -> str:
     """The command with its registry; a server's address is left out, since it may hold a password.
 
@@ -71,7 +78,11 @@ def _mlflow() -> str:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     registry = f"MLFLOW_TRACKING_URI={uri} " if uri.startswith("sqlite:") else ""
-    return f"PATH={Path(sys.executable).parent}:$PATH {registry}mlflow"
+    return f"PATH={_programs()}:$PATH {registry}mlflow"
+
+
+def _programs() -> Path:
+    return Path(sys.executable).parent
 
 
 def _verdict(result: Mapping[str, Any]) -> Iterator[str]:

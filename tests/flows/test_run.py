@@ -162,6 +162,7 @@ def test_progress_table_choice_and_version_are_printed(inline, result):
     assert "Registered: models:/colours@challenger, version 1" in said
     assert f"Run folder: {result['run_dir']}" in said
     assert f"Next: less {result['run_dir']}/report.md" in said
+    assert "mlflow ui --backend-store-uri sqlite:////" in said
     assert "mlflow models serve -m models:/colours@challenger --env-manager local" in said
 
 
