@@ -123,7 +123,7 @@ def _decoding(method: Method) -> dict[str, Any] | None:
 
 def _given(row: Row, column: str) -> Any:
     """What a row says in a column; None for the holes of a table, which pandas fills with NaN."""
-    value = row.get(column)
+    value: Any = row.get(column)
     if isinstance(value, float):
         return None
     return value.tolist() if hasattr(value, "tolist") else value

@@ -18,7 +18,7 @@ from ..model.locate import BaseRef
 from ..types import Example, Record
 from .layout import ARTIFACT, MANIFEST, RECORDED, SERVED, check_manifest, read_json, read_lines
 from .pack import ROWS, answers_again, spread
-from .replay import ask, require_same, tolerance
+from .replay import FEW_BITS, OTHER_COMPANY, ask, require_same, tolerance
 from .served import UNSAID, Served, load_candidate, open_package
 
 # By what was checked: what was found.
@@ -95,9 +95,13 @@ def _answers(predictions: Path, served: Served) -> str:
         return "not compared: its decoder draws them"
     records = spread(read_predictions(predictions), ROWS)
     rows = [_row(record, served) for record in records]
-    said = ask(served, rows)
-    require_same(rows, said, tolerance(served.serving.dtype, served, among_others=True))
-    return f"{len(rows)} rows of {predictions.name} answered as then"
+    said, answered = ask(served, rows), f"{len(rows)} rows of {predictions.name} answered as then"
+    try:
+        require_same(rows, said, OTHER_COMPANY)
+    except ModelError:
+        require_same(rows, said, FEW_BITS)
+        return f"{answered}, as far as a machine shows that computes in fewer bits"
+    return answered
 
 
 def _row(record: Record, served: Served) -> dict[str, Any]:

@@ -103,17 +103,25 @@ def _check_tag(version: Version, tag: str, file: Path) -> None:
         )
 
 
+def files_at(uri: str) -> set[str]:
+    """Names in that folder of a version; to fetch what is not there fails in many ways over the wire."""
+    try:
+        return {Path(file.path).name for file in mlflow.artifacts.list_artifacts(artifact_uri=uri)}
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return set()
+
+
 def _fetch(version: Version, file: str, folder: str) -> Path:
     """Download one file of the version into `folder`. Raises ModelError where there is none."""
-    try:
-        return Path(mlflow.artifacts.download_artifacts(f"{version.uri}/{file}", dst_path=folder))
-    except (MlflowException, OSError) as error:
-        if isinstance(error, MlflowException) and not is_missing(error):
-            raise
+    place, _, name = f"{version.uri}/{file}".rpartition("/")
+    if name not in files_at(place):
         raise ModelError(
-            f"version {version.version} of {version.name} has no {file}: its files are gone, or it is not by "
-            "this version of Stepladder; register its run again"
-        ) from error
+            f"version {version.version} of {version.name} has no {file}: its files are gone, or it was "
+            "registered by an earlier Stepladder; register its run again"
+        )
+    return Path(mlflow.artifacts.download_artifacts(f"{place}/{name}", dst_path=folder))
 
 
 class _PyfuncUntried:

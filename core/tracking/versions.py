@@ -18,7 +18,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from ..errors import InputError, ModelError, did_you_mean
 from .faults import is_missing, mlflow_answers, upsert
-from .package import FINGERPRINT, check_tags
+from .package import FINGERPRINT, check_tags, files_at
 from .tags import CHAMPION
 
 REFERENCE = re.compile(r"(?:models:/)?(?P<name>[^/:@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>[0-9]+))")
@@ -93,7 +93,7 @@ def registered_model(client: MlflowClient, name: str) -> RegisteredModel:
 @mlflow_answers()
 def has_files(version: Version) -> bool:
     """MLflow makes a version whether there is anything in it or not."""
-    return any(Path(path).name == "MLmodel" for path in _paths(version.uri))
+    return "MLmodel" in files_at(version.uri)
 
 
 @mlflow_answers()
@@ -103,7 +103,7 @@ def download(version: Version, folder: Path) -> Path:
     Raises ModelError where it has none, or is not as it was registered.
     """
     uri = f"{version.uri}/{SERVED}"
-    if not _paths(uri):
+    if not files_at(uri):
         raise ModelError(_no_package(version))
     with tempfile.TemporaryDirectory(dir=folder.parent) as fetched:
         package = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=fetched)
@@ -121,16 +121,6 @@ def set_tags(client: MlflowClient, version: Version, tags: Mapping[str, str]) ->
 def load_as_mlflow_does(uri: str) -> None:
     """Load the version with its own loader, which runs that: check its hash before. Raises what it raises."""
     mlflow.pyfunc.load_model(uri)
-
-
-def _paths(uri: str) -> list[str]:
-    """What lies in that folder of a version; to fetch what is not there fails in many ways over the wire."""
-    try:
-        return [file.path for file in mlflow.artifacts.list_artifacts(artifact_uri=uri)]
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return []
 
 
 def _no_alias(model: RegisteredModel, alias: str) -> str:

@@ -6,26 +6,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 import climbing
-
-LORA = {"lora": {"rank": 2, "epochs": 1}}
-DRAWN = {"zero_shot": {"decoder": {"sample": {"temperature": 1.0}}, "max_new_tokens": 4}}
-RUNS: dict[str, tuple[Callable[[], list[Any]], dict[str, Any]]] = {
-    "classify": (climbing.classify_rows, {"methods": [LORA], "data_license": "CC-BY-4.0"}),
-    "choice": (climbing.choice_rows, {"task": "choice"}),
-    "generate": (
-        climbing.generate_rows,
-        {"task": "generate", "methods": [{"zero_shot": {"max_new_tokens": 4}}]},
-    ),
-    "drawn": (climbing.generate_rows, {"task": "generate", "methods": [DRAWN]}),
-    "chat": (climbing.chat_rows, {"task": "generate", "methods": [{"zero_shot": {"max_new_tokens": 4}}]}),
-}
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +28,7 @@ def own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def made(
     own_machine: Path, base_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """The package of one of RUNS, made once; not to be changed."""
+    """The package of one of the runs, made once; not to be changed."""
     from stepladder.core.package.pack import pack
     from stepladder.core.package.verify import verify_package
 
@@ -51,7 +37,7 @@ def made(
 
     def make(name: str) -> Path:
         if name not in packages:
-            rows, changes = RUNS[name]
+            rows, changes = climbing.RUNS[name]
             run = climbing.climb(folder / name, base_folder, rows(), changes)
             package = folder / f"{name}-package"
             package.mkdir()

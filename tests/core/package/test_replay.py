@@ -34,6 +34,12 @@ def test_other_answers_to_decide_among():
         check(row("a", {"a": 0.0, "b": -1.0}), Prediction("r", "a", {"a": 0.0, "c": -1.0}))
 
 
+def test_a_number_may_be_rounded_otherwise():
+    check(row("3.14159265"), Prediction("r", "3.14159301"))
+    with pytest.raises(ModelError, match=r"answered '3\.14159265', and now '3\.15'"):
+        check(row("3.14159265"), Prediction("r", "3.15"))
+
+
 def test_likelihoods_of_texts():
     check(row("", likelihood=50.0), Prediction("r", "", negative_log_likelihood=50.004))
     with pytest.raises(ModelError, match=r"its likelihood \(nats\) was -50\.0000, and is -50\.1000"):

@@ -3,9 +3,12 @@
 import json
 import shutil
 
+import climbing
 import pytest
+from climbing import RUNS
 from stepladder.core.errors import ModelError
 from stepladder.core.package.layout import write_manifest
+from stepladder.core.package.pack import pack
 from stepladder.core.package.verify import verify_artifact, verify_package
 
 
@@ -25,7 +28,7 @@ def flip(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["classify", "choice", "generate", "drawn", "chat"])
+@pytest.mark.parametrize("name", ["classify", "choice", "generate", "drawn", "chat", "number", "text"])
 def test_a_package_as_it_was_made(made, name):
     assert verify_package(made(name))["answers"] == "8 recorded rows answered as then"
 
@@ -132,6 +135,21 @@ def test_one_recorded_text_that_is_another_now_is_refused(package, name):
         verify_package(folder)
 
 
+@pytest.mark.parametrize("name", ["classify", "generate"])
+def test_a_package_made_in_bfloat16_serves_in_float32(own_machine, base_folder, tmp_path, monkeypatch, name):
+    import torch
+
+    rows, changes = RUNS[name]
+    with monkeypatch.context() as patch:
+        patch.setattr("stepladder.core.model.base.compute_dtype", lambda device: torch.bfloat16)
+        contents = climbing.climb(tmp_path / "run", base_folder, rows(), changes).contents()
+        folder = tmp_path / "package"
+        folder.mkdir()
+        assert pack(contents, folder).serving.dtype == "bfloat16"
+        assert verify_package(folder)["answers"] == "8 recorded rows answered as then"
+    assert verify_package(folder)["answers"] == "8 recorded rows answered as then"
+
+
 # --- a candidate's artifact folder ---
 
 
@@ -147,7 +165,7 @@ def candidate(package):
     return copy
 
 
-@pytest.mark.parametrize("name", ["classify", "choice", "generate", "chat"])
+@pytest.mark.parametrize("name", ["classify", "choice", "generate", "chat", "number", "text"])
 def test_a_candidate_answers_as_its_predictions_say(candidate, name):
     assert verify_artifact(candidate(name))["answers"] == "8 rows of predictions.jsonl answered as then"
 
@@ -156,17 +174,31 @@ def test_answers_that_are_drawn_are_not_compared_with_those_of_other_company(can
     assert verify_artifact(candidate("drawn"))["answers"] == "not compared: its decoder draws them"
 
 
+def shift(predictions, nats):
+    """Change every score of a predictions file."""
+
+    def shifted(row):
+        return {**row, "scores": {option: score - nats for option, score in row["scores"].items()}}
+
+    edit(predictions, shifted)
+
+
 def test_predictions_that_the_candidate_does_not_make_are_refused(candidate):
     artifact = candidate("choice")
     predictions = artifact.parent / "predictions.jsonl"
-    edit(
-        predictions, lambda row: {**row, "predicted": next(a for a in row["scores"] if a != row["predicted"])}
-    )
-    with pytest.raises(ModelError, match=r"at 8 of 8 rows: row \w+: answered '\w+', and now '\w+'"):
+    shift(predictions, 5)
+    with pytest.raises(ModelError, match=r"at 8 of 8 rows: row \w+: the score of '\w+' was -"):
         verify_artifact(artifact)
     predictions.unlink()
     said = verify_artifact(artifact)["answers"]
     assert said == "not compared: there is no predictions.jsonl beside the folder"
+
+
+def test_predictions_of_a_machine_that_computes_in_fewer_bits(candidate):
+    artifact = candidate("choice")
+    shift(artifact.parent / "predictions.jsonl", 0.2)
+    said = verify_artifact(artifact)["answers"]
+    assert said.endswith("answered as then, as far as a machine shows that computes in fewer bits")
 
 
 def test_a_changed_artifact_is_refused(candidate):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,30 @@ def chat_rows() -> list[Json]:
         {"messages": [{"role": role, "content": said} for role, said in zip(turns, pair, strict=True)]}
         for pair in things()
     ]
+
+
+def number_rows() -> list[Json]:
+    return [{"input": text, "target": len(text) / 10} for text, _ in things()]
+
+
+def text_rows() -> list[Json]:
+    return [{"text": text} for text, _ in things()]
+
+
+LORA = {"lora": {"rank": 2, "epochs": 1}}
+DRAWN = {"zero_shot": {"decoder": {"sample": {"temperature": 1.0}}, "max_new_tokens": 4}}
+RUNS: dict[str, tuple[Callable[[], list[Any]], dict[str, Any]]] = {
+    "classify": (classify_rows, {"methods": [LORA], "data_license": "CC-BY-4.0"}),
+    "choice": (choice_rows, {"task": "choice"}),
+    "generate": (
+        generate_rows,
+        {"task": "generate", "methods": [{"zero_shot": {"max_new_tokens": 4}}]},
+    ),
+    "drawn": (generate_rows, {"task": "generate", "methods": [DRAWN]}),
+    "number": (number_rows, {"task": "regress", "methods": ["linear_probe"]}),
+    "text": (text_rows, {"task": "text"}),
+    "chat": (chat_rows, {"task": "generate", "methods": [{"zero_shot": {"max_new_tokens": 4}}]}),
+}
 
 
 @dataclass
