@@ -192,7 +192,7 @@ def _finish(client: MlflowClient, name: str, standing: Standing, intent: Intent)
 def _conclude(client: MlflowClient, name: str, intent: Intent) -> None:
     """From the first of these writes on the change is decided."""
     write_champions(client, name, intent.champions)
-    if intent.action == "promote":
+    if intent.action == "promote" and intent.new and _is_there(client, name, intent.new):
         upsert(client.set_model_version_tag, name, intent.new, VERDICT, PROMOTED)
     delete_intent(client, name)
 

@@ -286,6 +286,22 @@ def test_a_kill_of_the_first_promotion_leaves_no_champion(
     assert previous_of("1") is None
 
 
+@pytest.mark.parametrize("number", [3, 4])
+def test_versions_deleted_meanwhile_do_not_stand_in_the_way(
+    change, client, make_version, promote, champions, home, number
+):
+    """Killed before and after it is decided; then both are deleted by hand, and with them the alias."""
+    from stepladder.core.tracking.champion import reconcile
+
+    make_version("f1"), make_version("f2")
+    promote("1")
+    spec = {"what": "promote", "name": NAME, "version": "2", "champion": "1", "home": str(home)}
+    assert change(spec, (number, "after")).failure is not None
+    client.delete_model_version(NAME, "1"), client.delete_model_version(NAME, "2")
+    assert reconcile(client, NAME).champion is None
+    assert champions() == (None, ["1", None] if number == 3 else ["1", "2", None], None)
+
+
 @pytest.mark.parametrize("kill", [(6, "before"), (6, "after"), (7, "before"), (8, "before")])
 def test_a_kill_in_the_middle_of_giving_way(change, client, make_version, promote, champions, home, kill):
     """Written by then: 1 the new intent, 2 the previous champion, 3 the alias; 4 to 6 undo these."""
