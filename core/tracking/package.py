@@ -19,7 +19,6 @@ import pandas  # type: ignore[import-untyped]
 from mlflow import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
-from packaging.version import Version as Number
 
 from ..errors import ModelError
 from ..package.layout import CANDIDATE, LINEAGE, MANIFEST, SERVED, asked_rows, read_json, sha256
@@ -167,7 +166,8 @@ def _requirements(lineage: Mapping[str, Any]) -> list[str]:
     """The libraries, and the packages of the plugins, that the candidate was made with."""
     plugins = (said.split()[0] for said in lineage["plugins"].values())
     libraries = dict.fromkeys([*LIBRARIES, *plugins])
-    return [f"{library}=={Number(installed(library)).public}" for library in libraries]
+    # The part behind a plus names a build, which no index has.
+    return [f"{library}=={installed(library).partition('+')[0]}" for library in libraries]
 
 
 def _tags(package: Path, chosen: Chosen) -> dict[str, str]:
