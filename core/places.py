@@ -111,7 +111,8 @@ def _answering(address: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each protocol has a library of its own, and errors of its own
-        cause = error.__cause__ or error
+        unfound = isinstance(error, FileNotFoundError) and error.__cause__  # also said where a server fails
+        cause = unfound or error
         said = " ".join(f"{type(cause).__name__}: {cause}".split()).removesuffix(":")
         raise DataError(
             f"{address}: nothing can be read there ({said:.300}). Expected a file: check the address, "

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
 
 from ..errors import RowFault
 from ..types import Encoded, Example, SplitName
@@ -21,8 +25,21 @@ from .account import (
     save_accounts,
 )
 from .lengths import LengthPolicy
-from .store import ENCODED_FEATURES, SCHEMA_FILE, Line, SplitWriter, batches, encoded_batch, stored_lines
+from .parallel import cores, in_order
+from .store import (
+    BATCH_ROWS,
+    ENCODED_FEATURES,
+    SCHEMA_FILE,
+    Line,
+    SplitWriter,
+    batches,
+    encoded_batch,
+    stored_lines,
+)
 from .wording import Reading, Wording
+
+# A split of fewer rows is rendered before other processes would have begun.
+FEW_ROWS = 4 * BATCH_ROWS
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,38 @@ class Rendering:
     policy: LengthPolicy
     places: Mapping[SplitName, str]
     max_bad: float
+
+    def batch(self, lines: Sequence[Line]) -> Rendered:
+        """Renders some rows; it may be called in another process."""
+        kept: list[tuple[Line, Encoded]] = []
+        faults: list[Fault] = []
+        truncated = 0
+        for line, outcome in zip(lines, _encode(self.wording, lines), strict=True):
+            try:
+                fitted = self.policy.fit(outcome)
+            except RowFault as fault:
+                faults.append(Fault(line[0], str(fault), _shown(line[1])))
+                continue
+            truncated += fitted is not outcome
+            kept.append((line, fitted))
+        return Rendered(encoded_batch(kept), faults, truncated)
+
+
+class Fault(NamedTuple):
+    """A row that was left out: its line, why, and what the quarantine shows of it."""
+
+    line: int
+    reason: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Some rows with their tokens, those left out, and how many were cut."""
+
+    rows: pa.RecordBatch
+    faults: Sequence[Fault]
+    truncated: int
 
 
 def render(rendering: Rendering, read: Path, folder: Path) -> Accounts:
@@ -45,10 +94,13 @@ def render(rendering: Rendering, read: Path, folder: Path) -> Accounts:
     accounts = load_accounts(read)
     with Quarantine(folder / QUARANTINE_FILE) as quarantine:
         for split, before in accounts.items():
-            truncated = _render_split(rendering, split, read / split, folder / split, quarantine)
+            lines = batches(stored_lines(read / split))
+            rendered = in_order(rendering.batch, lines, 1 if before.kept < FEW_ROWS else cores())
+            place = rendering.places[split]
+            truncated = _write(rendered, folder / split, partial(quarantine.add, split, place))
             accounts[split] = before.rendered(quarantine.counts[split], truncated)
-            quarantine.require_few(split, rendering.places[split], before.kept, rendering.max_bad)
-            require_rows(split, rendering.places[split], accounts[split])
+            quarantine.require_few(split, place, before.kept, rendering.max_bad)
+            require_rows(split, place, accounts[split])
     save_accounts(folder, accounts)
     return accounts
 
@@ -63,23 +115,15 @@ def copy_rows(read: Path, folder: Path) -> Accounts:
     return accounts
 
 
-def _render_split(
-    rendering: Rendering, split: SplitName, read: Path, folder: Path, quarantine: Quarantine
-) -> int:
+def _write(rendered: Iterable[Rendered], folder: Path, leave_out: Callable[[int, str, str], None]) -> int:
     """Returns how many rows were cut."""
     truncated = 0
     with SplitWriter(folder, ENCODED_FEATURES) as writer:
-        for lines in batches(stored_lines(read)):
-            kept: list[tuple[Line, Encoded]] = []
-            for line, outcome in zip(lines, _encode(rendering.wording, lines), strict=True):
-                try:
-                    fitted = rendering.policy.fit(outcome)
-                except RowFault as fault:
-                    quarantine.add(split, rendering.places[split], line[0], str(fault), _shown(line[1]))
-                    continue
-                truncated += fitted is not outcome
-                kept.append((line, fitted))
-            writer.write(encoded_batch(kept))
+        for part in rendered:
+            writer.write(part.rows)
+            truncated += part.truncated
+            for fault in part.faults:
+                leave_out(*fault)
     return truncated
 
 

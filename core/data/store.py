@@ -134,7 +134,7 @@ def example_batch(lines: Sequence[Line]) -> pa.RecordBatch:
         "expected": [example.expected for example in examples],
         "messages": [_as_json(example.messages) for example in examples],
         "options": [list(example.options) for example in examples],
-        "slices": [json.dumps(example.slices, ensure_ascii=False) for example in examples],
+        "slices": [_slices_as_json(example.slices) for example in examples],
     }
     return pa.RecordBatch.from_pydict(columns, schema=EXAMPLE_FEATURES.arrow_schema)
 
@@ -179,6 +179,10 @@ def _example(row: Mapping[str, Any]) -> Example:
 def _as_json(messages: Sequence[Message]) -> str:
     turns = [{"role": message.role, "content": message.content} for message in messages]
     return json.dumps(turns, ensure_ascii=False) if turns else ""
+
+
+def _slices_as_json(slices: Mapping[str, str]) -> str:
+    return json.dumps(slices, ensure_ascii=False) if slices else "{}"
 
 
 def _content_hash(path: Path) -> str:
