@@ -198,3 +198,23 @@ def test_wrong_names_are_the_users_to_correct(steps):
 def test_a_file_that_nothing_reads(steps):
     with pytest.raises(PluginError, match=r"valid\.parqet: no source reads"):
         steps.run("generate", questions(5), questions(1, 9), validation="valid.parqet")
+
+
+def test_rows_for_an_encoder_are_plain_tokens_and_train_none(tmp_path, encoder_folder):
+    rows = [{"input": f"the car is {'very ' * n}red", "response": "red"} for n in range(8)]
+    long = [{"input": "car " * 63, "response": "red"}]
+    steps = Steps(tmp_path, encoder_folder)
+    account = steps.run("generate", rows + long, [{"input": "my house", "response": "red"}], max_bad=0.5)
+    assert account["test"]["kept"] == 1
+    test = steps.split("test").encoded(0)
+    assert (len(test.tokens), test.trained) == (4, [False] * 4)
+    assert [each["reason"] for each in steps.quarantine()] == ["65 tokens, over the limit of 64"]
+
+
+def test_a_row_that_is_too_long_for_an_encoder_may_be_cut(tmp_path, encoder_folder):
+    rows = [{"input": f"{'car ' * n}red", "response": "red"} for n in range(58, 66)]
+    steps = Steps(tmp_path, encoder_folder)
+    account = steps.run("generate", rows, [{"input": "my house", "response": "red"}], too_long="truncate")
+    # With red, [CLS] and [SEP] those with more than 61 times car are longer than 64 tokens.
+    assert account["train"]["truncated"] + account["validation"]["truncated"] == 4
+    assert account["train"]["quarantined"] == 0
