@@ -93,10 +93,10 @@ def open_package(folder: Path) -> Served:
 
 def load_candidate(artifact: Path, recorded: BaseRef) -> Served:
     """Load a candidate's artifact folder as it serves, onto the base with the recorded content."""
-    registry, description = discover(), Description.read(artifact)
-    base = load_base(find_base(recorded))
+    registry, base = discover(), load_base(find_base(recorded))
     adapted = read_adapter(artifact, base, registry)
     adapted.merge()
+    description = Description.read(artifact)
     task = read_schema(description.schema, registry).task
     return Served(base, adapted, task, _serving(base, description, task, registry))
 
