@@ -257,8 +257,8 @@ def test_all_wrong_names_are_told_at_once_each_with_the_flag_that_gave_it(ended,
             f"  - {methods}: no method 'zero_shoot' (did you mean 'zero_shot'?); "
             "`stepladder methods` lists them",
             f"  - {methods}.lora.rnak: unknown key (did you mean 'rank'?)",
-            f"  - {methods}.linear_probe: does not do the task 'generate', only classify; "
-            "methods that do: few_shot, lora, zero_shot",
+            f"  - {methods}.linear_probe: does not do the task 'generate', only classify, regress; "
+            "methods that do: few_shot, full, lora, prefix, soft_prompt, zero_shot",
         ]
     )
     assert ended["names_checked"]["err"] == ended["names"]["err"].replace(str(path), "colours.yaml")
