@@ -11,11 +11,10 @@ from stepladder.core import hookspecs
 from stepladder.core.discovery import discover
 
 HOOKS = {name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")}
-# A run moves no alias.
-NOT_FIRED = {"stepladder_promoted", "stepladder_rejected", "stepladder_rolled_back"}
 
 PLUGIN = """
 import json, os
+from pathlib import Path
 from stepladder.core.hookspecs import hookimpl
 from stepladder.core.method import Adapted, Decoder, Gate, Method, Metric, Scorer, Settings, Source, SourceRow
 from stepladder.core.method import Task, Verdict, WordedSettings
@@ -195,6 +194,27 @@ task: x_reply
 data: {{train: train.bars, test: test.bars}}
 methods: [x_majority]
 register: replies
+promote: {{gates: [{gate}]}}
+"""
+# A run is refused, then promoted; so is another, which is rolled back.
+RUN, PROMOTE = ["run", "replies.yaml", "--engine", "inline"], ["promote", "replies", "--engine", "inline"]
+COMMANDS = (
+    (RUN, 0),
+    ([*PROMOTE, "--config", "strict.yaml"], 3),
+    (PROMOTE, 0),
+    ([*RUN, "--set", "data.limit.test=7"], 0),
+    (PROMOTE, 0),
+    (["rollback", "replies"], 0),
+)
+SCRIPT = """
+import json, sys
+from stepladder.flows.cli import main
+for arguments, code in json.load(sys.stdin):
+    sys.argv = ["stepladder", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert (end.code or 0) == code, (arguments, end.code)
 """
 GIVES = (
     *(("decoder", "x_shout"), ("gate", "x_open"), ("method", "x_majority"), ("metric", "x_loud")),
@@ -219,13 +239,14 @@ def project(tmp_path_factory, base_folder):
     ]
     (folder / "train.bars").write_text("\n".join(lines[:16]))
     (folder / "test.bars").write_text("\n".join(lines[16:]))
-    (folder / "replies.yaml").write_text(CONFIG.format(base=base_folder))
+    (folder / "replies.yaml").write_text(CONFIG.format(base=base_folder, gate="x_open"))
+    (folder / "strict.yaml").write_text(CONFIG.format(base=base_folder, gate="{minimum: {value: 0.9}}"))
     return folder
 
 
 @pytest.fixture(scope="module")
 def told(project):
-    """What the plugin wrote down in a run, each hook with its arguments."""
+    """What the plugin wrote down in all the commands, each hook with its arguments."""
     environment = {
         **os.environ,
         "STEPLADDER_HOME": str(project / "home"),
@@ -234,24 +255,23 @@ def told(project):
         "OMP_NUM_THREADS": "1",
     }
     environment.pop("MLFLOW_TRACKING_URI", None)
-    command = "from stepladder.flows.cli import main; main()"
-    arguments = ["run", "replies.yaml", "--engine", "inline"]
     done = subprocess.run(
-        [sys.executable, "-c", command, *arguments],
+        [sys.executable, "-c", SCRIPT],
         cwd=project,
         env=environment,
+        input=json.dumps(COMMANDS),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done
+    assert done.returncode == 0, done.stdout + done.stderr
     return [json.loads(line) for line in (project / "notes").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
 def result(told, project):
-    (path,) = (project / "runs").glob("replies-*/result.json")
-    return json.loads(path.read_text())
+    results = [json.loads(path.read_text()) for path in (project / "runs").glob("replies-*/result.json")]
+    return next(each for each in results if each["registered"]["version"] == "1")
 
 
 @pytest.fixture
@@ -270,19 +290,32 @@ def test_the_plugin_implements_every_hook_there_is(plugin):
     assert plugin.gives == GIVES
 
 
-def test_a_run_fires_every_hook_but_those_of_a_promotion(told):
-    assert {each["hook"] for each in told} == HOOKS - NOT_FIRED
+def test_the_commands_fire_every_hook(told):
+    assert {each["hook"] for each in told} == HOOKS
 
 
 def test_events_are_told_once_with_what_the_result_says(told, result):
     run = {key: result[key] for key in ("name", "fingerprint", "run_dir")}
     events = [each for each in told if len(each) > 1]
-    assert events == [
+    assert events[:3] == [
         {"hook": "stepladder_run_started", "run": run},
         {"hook": "stepladder_registered", "run": run, "registered": result["registered"]},
         {"hook": "stepladder_candidate_finished", "run": run, "candidate": result["candidates"][0]},
     ]
     assert result["registered"] == {"name": "replies", "version": "1", "alias": "challenger"}
+
+
+def test_what_becomes_of_versions_is_told(told):
+    events = [(each["hook"].removeprefix("stepladder_"), each.get("promotion")) for each in told]
+    refused, *moved = [(hook, promotion) for hook, promotion in events if promotion]
+    assert refused[0] == "rejected"
+    assert "x_loud" in refused[1].pop("reason")
+    assert refused[1] == {"name": "replies", "version": "1", "previous": None}
+    assert moved == [
+        ("promoted", {"name": "replies", "version": "1", "previous": None}),
+        ("promoted", {"name": "replies", "version": "2", "previous": "1"}),
+        ("rolled_back", {"name": "replies", "version": "1", "previous": "2"}),
+    ]
 
 
 def test_what_the_plugin_gives_does_the_work(result):
