@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from .parallel import in_order, processes_for
 from .store import DATA_FILE, record_batches
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ WORDS = re.compile(r"\w+")
 COLUMNS = ["id", "line", "input"]
 Pieces = npt.NDArray[np.uint64]
 Row = dict[str, Any]
+Pair = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,15 @@ def report_near_duplicates(folder: Path, similarity: float) -> NearDuplicates:
     test_rows: set[str] = set()
     pairs = 0
     with (folder / NEAR_FILE).open("w", encoding="utf-8", errors="backslashreplace") as file:
-        for train in _rows(folder / "train"):
-            for test, value in index.near(train["input"]):
-                pair = {"similarity": round(value, 3), "train": _shown(train), "test": _shown(test)}
-                file.write(json.dumps(pair, ensure_ascii=False) + "\n")
-                test_rows.add(test["id"])
-                pairs += 1
+        for pair in chain.from_iterable(_pairs(index, folder / "train")):
+            file.write(json.dumps(pair, ensure_ascii=False) + "\n")
+            test_rows.add(pair["test"]["id"])
+            pairs += 1
     return NearDuplicates(similarity, len(test_rows), pairs)
 
 
 class Index:
-    """The rows of a split, to be found by inputs that are near theirs. Only their hashes are in memory."""
+    """The test rows, to be found by train rows whose inputs are near. Only their hashes are in memory."""
 
     def __init__(self, folder: Path, similarity: float) -> None:
         from datasketch import MinHash, MinHashLSH
@@ -74,17 +75,20 @@ class Index:
         self._bands = MinHashLSH(MARGIN * similarity, PERMUTATIONS, weights=(FOUND_IN_VAIN, MISSED))
         with pa.memory_map(str(folder / DATA_FILE)) as file:
             self._table = pa.ipc.open_stream(file).read_all().select(COLUMNS)
-        for place, row in enumerate(_rows(folder)):
-            self._bands.insert(place, self._hashed(pieces_of(row["input"])))
+        for place, text in enumerate(self._table["input"]):
+            self._bands.insert(place, self._hashed(pieces_of(text.as_py())))
 
-    def near(self, text: str) -> Iterator[tuple[Row, float]]:
-        """The rows whose input is near the text, each with how near."""
-        pieces = pieces_of(text)
+    def pairs(self, batch: pa.RecordBatch) -> list[Pair]:
+        """The batch's train rows with each test row that is near; it may be called in another process."""
+        return [pair for row in batch.to_pylist() for pair in self._near(row)]
+
+    def _near(self, train: Row) -> Iterator[Pair]:
+        pieces = pieces_of(train["input"])
         for place in sorted(self._bands.query(self._hashed(pieces))):
-            [row] = self._table.slice(place, 1).to_pylist()
-            value = jaccard(pieces, pieces_of(row["input"]))
-            if value >= self.similarity:
-                yield row, value
+            [test] = self._table.slice(place, 1).to_pylist()
+            similarity = jaccard(pieces, pieces_of(test["input"]))
+            if similarity >= self.similarity:
+                yield {"similarity": round(similarity, 3), "train": _shown(train), "test": _shown(test)}
 
     def _hashed(self, pieces: Pieces) -> MinHash:
         hashed = self._empty.copy()
@@ -108,9 +112,10 @@ def jaccard(one: Pieces, other: Pieces) -> float:
     return common / (one.size + other.size - common)
 
 
-def _rows(folder: Path) -> Iterator[Row]:
-    for batch in record_batches(folder):
-        yield from batch.select(COLUMNS).to_pylist()
+def _pairs(index: Index, folder: Path) -> Iterator[list[Pair]]:
+    rows = sum(batch.num_rows for batch in record_batches(folder))
+    batches = (batch.select(COLUMNS) for batch in record_batches(folder))
+    return in_order(index.pairs, batches, processes_for(rows))
 
 
 def _shown(row: Row) -> Row:

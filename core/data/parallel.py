@@ -22,6 +22,7 @@ from ..errors import StepError
 
 T = TypeVar("T")
 R = TypeVar("R")
+FEW_ROWS = 4000
 
 
 def in_order(work: Callable[[T], R], batches: Iterable[T], processes: int) -> Iterator[R]:
@@ -46,9 +47,14 @@ def in_order(work: Callable[[T], R], batches: Iterable[T], processes: int) -> It
             yield worker.take()
 
 
-def cores() -> int:
-    """The cores that this process may use; one where it is not told, and processes are better not forked."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+def processes_for(rows: int) -> int:
+    """One where few rows are done before others would have begun, else as many as there are cores.
+
+    Also one where it is not told which cores there are to use: there processes are better not forked.
+    """
+    if rows < FEW_ROWS or not hasattr(os, "sched_getaffinity"):
+        return 1
+    return len(os.sched_getaffinity(0))
 
 
 class Worker(Generic[T, R]):

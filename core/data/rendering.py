@@ -25,9 +25,8 @@ from .account import (
     save_accounts,
 )
 from .lengths import LengthPolicy
-from .parallel import cores, in_order
+from .parallel import in_order, processes_for
 from .store import (
-    BATCH_ROWS,
     ENCODED_FEATURES,
     SCHEMA_FILE,
     Line,
@@ -37,9 +36,6 @@ from .store import (
     stored_lines,
 )
 from .wording import Reading, Wording
-
-# A split of fewer rows is rendered before other processes would have begun.
-FEW_ROWS = 4 * BATCH_ROWS
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ def render(rendering: Rendering, read: Path, folder: Path) -> Accounts:
     with Quarantine(folder / QUARANTINE_FILE) as quarantine:
         for split, before in accounts.items():
             lines = batches(stored_lines(read / split))
-            rendered = in_order(rendering.batch, lines, 1 if before.kept < FEW_ROWS else cores())
+            rendered = in_order(rendering.batch, lines, processes_for(before.kept))
             place = rendering.places[split]
             truncated = _write(rendered, folder / split, partial(quarantine.add, split, place))
             accounts[split] = before.rendered(quarantine.counts[split], truncated)

@@ -7,7 +7,7 @@ from itertools import count, islice
 from pathlib import Path
 
 import pytest
-from stepladder.core.data.parallel import cores, in_order
+from stepladder.core.data.parallel import FEW_ROWS, in_order, processes_for
 from stepladder.core.errors import StepError
 
 
@@ -105,5 +105,6 @@ def ended(pid: int) -> bool:
         return True
 
 
-def test_there_is_at_least_one_core():
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+def test_few_rows_are_done_by_one_process_and_many_by_those_there_are_cores_for():
+    assert processes_for(FEW_ROWS - 1) == 1
+    assert processes_for(FEW_ROWS) == len(os.sched_getaffinity(0))
