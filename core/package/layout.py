@@ -7,7 +7,7 @@
     recorded.jsonl                some test rows with the package's answers, to be replayed
     evidence/test.jsonl           every test row
     evidence/predictions.jsonl    the candidate's answers to them
-    evidence/train.safetensors    `input` [rows] uint64: what a test row of another run must not be among
+    evidence/train.safetensors    `input` [rows] uint64 of train and validation: what cannot judge it
     manifest.json                 sha256 of each file; that of artifact/manifest.json stands for the artifact
 
 Nothing in it can run code.

@@ -75,12 +75,13 @@ def _pack_evidence(contents: Contents, folder: Path) -> None:
     (folder / EVIDENCE).mkdir()
     write_test(folder, (example for _, example in stored_lines(contents.rendered / "test")))
     link(Path(contents.entry["predictions"]), folder / PREDICTIONS)
-    write_train_keys(folder, _train_keys(contents.rendered / "train"))
+    write_train_keys(folder, _train_keys(contents.rendered))
 
 
-def _train_keys(split: Path) -> npt.NDArray[np.uint64]:
-    """By the input of each row: shape [rows]."""
-    records = bytearray(chain.from_iterable(keys_of(example) for _, example in stored_lines(split)))
+def _train_keys(rendered: Path) -> npt.NDArray[np.uint64]:
+    """By the input of each row that it was fitted, calibrated or chosen by: shape [rows]."""
+    lines = (line for split in ("train", "validation") for line in stored_lines(rendered / split))
+    records = bytearray(chain.from_iterable(keys_of(example) for _, example in lines))
     return as_keys(records)["input"]
 
 

@@ -40,7 +40,8 @@ def make_package(toy, rows, registry, tmp_path):
         work = tmp_path / f"fit-{folder.name}"
         rendered = work / "render"
         rendered.mkdir(parents=True)
-        write_split(rendered / "train", train)
+        write_split(rendered / "train", train[:-2])
+        write_split(rendered / "validation", train[-2:])
         write_split(rendered / "test", test)
         (rendered / "account.json").write_text("{}")
         ref = BaseRef(str(base_folder), str(base_folder), folder_fingerprint(base_folder))
