@@ -54,4 +54,4 @@ def _show(value: Any) -> str:
         return interval(value)
     if isinstance(value, str):
         return DIGEST.sub(lambda digest: digest[0][:SHOWN], value)
-    return json.dumps(value, ensure_ascii=False)
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

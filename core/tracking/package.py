@@ -7,7 +7,6 @@ of the version hold the hash of both, so that neither can change unnoticed.
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -134,8 +133,7 @@ class _PyfuncUntried:
 
 def _log(package: Path, run_id: str) -> str:
     rows = asked_rows(package)
-    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # advice to infer the signature, which is given
+    with mlflow.start_run(run_id=run_id):
         info = Model.log(
             artifact_path=None,
             name="model",

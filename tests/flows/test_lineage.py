@@ -9,7 +9,7 @@ FIGURE = {"value": 0.5, "low": 0.4, "high": 0.6}
 ONE = {
     "model": {"name": "colours", "version": "1", "aliases": []},
     "promotion": None,
-    "candidate": {"metrics": {"accuracy": FIGURE}, "settings": {"rank": 2, "merge": True}},
+    "candidate": {"metrics": {"accuracy": FIGURE}, "settings": {"rank": 2, "merge": True, "rate": 2 / 3}},
     "base": {"fingerprint": "ab" * 32, "revision": None},
     "plugins": {"method:lora": "stepladder 0.1"},
 }
@@ -30,6 +30,7 @@ def test_each_thing_has_a_dotted_key_and_hashes_are_cut():
         ("candidate.metrics.accuracy", "0.5 (0.4 to 0.6)"),
         ("candidate.settings.rank", "2"),
         ("candidate.settings.merge", "true"),
+        ("candidate.settings.rate", "0.666667"),
         ("base.fingerprint", "abababababab"),
         ("base.revision", "-"),
         ("plugins.method:lora", "stepladder 0.1"),
@@ -44,6 +45,7 @@ def test_what_only_one_has_differs_too():
         ("candidate.metrics.accuracy", "0.5 (0.4 to 0.6)", "0.5 (0.4 to 0.7)"),
         ("candidate.settings.rank", "2", "-"),
         ("candidate.settings.merge", "true", "-"),
+        ("candidate.settings.rate", "0.666667", "-"),
         ("promotion.verdict", "-", "promoted"),
     ]
     assert differences(ONE, ONE) == {}
