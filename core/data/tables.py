@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 from datasets import ClassLabel, Features, Json, LargeList, List
@@ -16,7 +16,7 @@ from datasets import ClassLabel, Features, Json, LargeList, List
 from ..method import SourceRow
 
 ROWS_AT_ONCE = 1000
-Table = pa.Table | pa.RecordBatch
+Table: TypeAlias = pa.Table | pa.RecordBatch
 Coded = Mapping[str, Any]
 
 
