@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -44,4 +45,6 @@ def _load(form: Form, folder: Path, base: Path, dtype: torch.dtype) -> Any:
         return model
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, str(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what libraries have to tell each other
+        return PeftModel.from_pretrained(model, str(folder))

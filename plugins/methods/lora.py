@@ -166,12 +166,12 @@ class Lora(GradientMethod):
         return self.settings.alpha / (math.sqrt(rank) if self.settings.rslora else rank)
 
     def as_peft(self, weights: Weights, model: Mapping[str, Any]) -> PeftAdapter:
-        settings = self.settings
+        settings, alpha = self.settings, self.settings.alpha
         return PeftAdapter(
             config={
                 "peft_type": "LORA",
                 "r": settings.rank,
-                "lora_alpha": int(settings.alpha) if settings.alpha.is_integer() else settings.alpha,
+                "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
                 "target_modules": sorted({path.rsplit(".", 1)[-1] for path in adapted_paths(weights)}),
                 "lora_dropout": 0.0,
                 "bias": "none",
