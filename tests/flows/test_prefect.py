@@ -6,20 +6,8 @@ import time
 
 import pytest
 from fakes.small import candidate, graph
-from stepladder.core.environment import bootstrap
 from stepladder.core.steps.ending import ending
 from stepladder.flows.watch import Silence
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STEPLADDER_HOME", str(tmp_path_factory.mktemp("home")))
-        bootstrap()
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=120):
-            yield
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The steps of a promotion as fakes: the version asked for says how it ends."""

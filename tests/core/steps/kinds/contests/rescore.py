@@ -1,0 +1,2 @@
+def run(spec, folder):
+    return {"needed": sorted(spec["needs"])}
