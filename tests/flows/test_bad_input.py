@@ -331,7 +331,7 @@ def test_rows_that_no_run_could_use_are_told_with_file_and_remedy(ended, project
 def test_a_run_that_cannot_read_its_rows_leaves_its_folder_and_nothing_half_written(ended, project, name):
     run_dir = run_dir_of(project, name)
     files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
-    written = {"config.yaml", "run.json", "result.json", "report.md", "quarantine.jsonl"}
+    written = {"config.yaml", "run.json", "graph.json", "result.json", "report.md", "quarantine.jsonl"}
     assert files == {*written, "logs/read.txt"}
     steps = [path.name for path in (project / name / "steps").iterdir()]
     kinds = sorted(re.sub(r"-[0-9a-f]{16}", "", step) for step in steps)
