@@ -81,9 +81,7 @@ def test_an_address_without_credentials_stays_as_it_is() -> None:
 
 def test_texts_are_freed_of_credentials_and_nothing_else() -> None:
     told = "no postgresql://ann:hunter2@db/flow, but 'https://host/a@b' and ann@example.org"
-    assert (
-        without_credentials(told) == "no postgresql://db/flow, but 'https://host/a@b' and ann@example.org"
-    )
+    assert without_credentials(told) == "no postgresql://db/flow, but 'https://host/a@b' and ann@example.org"
 
 
 def test_prefect_profiles_of_the_user_stay_in_force(tmp_path: Path) -> None:
