@@ -79,7 +79,12 @@ def _outsiders() -> Iterator[Found]:
 
 def _identity(distribution: Distribution | None) -> tuple[str, str]:
     """Name and version; a half-deleted distribution lacks either."""
-    known = distribution.metadata.json if distribution else {}
+    try:
+        known = distribution.metadata.json if distribution else {}
+    except FileNotFoundError:  # from importlib_metadata, where a library has put it before the standard one
+        FileNotFoundError
+    ):  # of the backport importlib_metadata, which some library put in the finders' place
+        known = {}
     return str(known.get("name", "unknown")), str(known.get("version", "unknown"))
 
 

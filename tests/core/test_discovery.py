@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import subprocess
 import sys
@@ -164,7 +165,9 @@ def test_a_faulty_plugin_is_left_out_and_hurts_no_other(
     assert all(info.status == "ok" for info in registry.plugins if info.distribution == "stepladder")
 
 
-def test_a_half_deleted_distribution_is_still_a_plugin(install: Install) -> None:
+@pytest.mark.parametrize("finder", ["importlib.metadata", "importlib_metadata"])
+def test_a_half_deleted_distribution_is_still_a_plugin(install: Install, finder: str) -> None:
+    importlib.import_module(finder)  # the backport puts itself before the standard library's
     install("lengths", METRIC.format(name="length"))
     path = install("later", METRIC.format(name="width"))
     (path.parent / "later-0.2.dist-info" / "METADATA").unlink()

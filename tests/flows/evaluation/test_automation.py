@@ -85,7 +85,7 @@ class Terminals:
                 yield
             finally:
                 os.killpg(process.pid, signal.SIGTERM)
-                process.wait(30)
+                process.wait(120)
 
     def ask(self, path, **wanted):
         data = json.dumps(wanted).encode() if wanted else None
