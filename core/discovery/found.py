@@ -82,8 +82,6 @@ def _identity(distribution: Distribution | None) -> tuple[str, str]:
     try:
         known = distribution.metadata.json if distribution else {}
     except FileNotFoundError:  # from importlib_metadata, where a library has put it before the standard one
-        FileNotFoundError
-    ):  # of the backport importlib_metadata, which some library put in the finders' place
         known = {}
     return str(known.get("name", "unknown")), str(known.get("version", "unknown"))
 
