@@ -7,6 +7,7 @@ however many rows are added around it. Hashes are BLAKE2b (RFC 7693) with a fixe
 from __future__ import annotations
 
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,13 @@ def keys_of(example: Example) -> bytes:
 def as_keys(records: bytearray) -> Keys:
     """The records of many rows as one array: shape [rows], no copy."""
     return np.frombuffer(records, dtype=KEYS)
+
+
+def mapped_keys(path: Path) -> Keys:
+    """As `as_keys`, of the records in a file, memory-mapped."""
+    if path.stat().st_size == 0:  # which nothing can be mapped of
+        return np.empty(0, KEYS)
+    return np.memmap(path, KEYS, "r")
 
 
 def occurrences(keys: Keys) -> npt.NDArray[np.int64]:

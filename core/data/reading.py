@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import RowFault
 from ..method import Source, SourceRow
@@ -13,7 +14,7 @@ from ..places import at_hand
 from ..types import SplitName
 from .account import Quarantine
 from .columns import Columns
-from .identity import Keys, as_keys, keys_of, occurrences, row_ids
+from .identity import Keys, keys_of, mapped_keys, occurrences, row_ids
 from .splitting import Mask
 from .store import (
     EXAMPLE_FEATURES,
@@ -41,7 +42,7 @@ class RowPlace:
 
 @dataclass(frozen=True)
 class ReadRows:
-    """The readable rows of a place: examples without ids in `folder`, their keys here, in the same order."""
+    """The readable rows of a place: examples without ids in `folder`, their keys in the same order."""
 
     place: RowPlace
     folder: Path
@@ -54,13 +55,13 @@ def read_place(place: RowPlace, folder: Path, quarantine: Quarantine, say: Say) 
 
     Raises DataError where nothing can be read, and where none of the first rows fits.
     """
-    records = bytearray()
+    keys_path = folder.with_suffix(".keys")
     with at_hand(place.where, folder.with_suffix(".fetched")) as at:
         fitted, rows = _open(place, at, say)
-        with SplitWriter(folder, EXAMPLE_FEATURES) as writer:
-            for batch in batches(_readable(fitted, rows, records, quarantine)):
+        with SplitWriter(folder, EXAMPLE_FEATURES) as writer, keys_path.open("wb") as keys:
+            for batch in batches(_readable(fitted, rows, keys, quarantine)):
                 writer.write(example_batch(batch))
-    return ReadRows(place, folder, as_keys(records), quarantine.counts[place.split])
+    return ReadRows(place, folder, mapped_keys(keys_path), quarantine.counts[place.split])
 
 
 def write_kept(rows: ReadRows, kept: Mask, folder: Path) -> None:
@@ -90,13 +91,13 @@ def _open(place: RowPlace, at: str, say: Say) -> tuple[RowPlace, Iterator[Source
 
 
 def _readable(
-    place: RowPlace, rows: Iterable[SourceRow], records: bytearray, quarantine: Quarantine
+    place: RowPlace, rows: Iterable[SourceRow], keys: BinaryIO, quarantine: Quarantine
 ) -> Iterator[Line]:
-    """The examples; their keys are appended to `records`, faulty rows go to the quarantine."""
+    """The examples; their keys are written to `keys`, faulty rows go to the quarantine."""
     for row in rows:
         try:
             example = place.columns.read(row)
-            records += keys_of(example)
+            keys.write(keys_of(example))
         except RowFault as fault:
             shown = row.raw or str(dict(row.fields))
             quarantine.add(place.split, place.where, row.line, str(fault), shown)
