@@ -71,7 +71,7 @@ def test_the_figures_are_printed_with_intervals(ended, results):
 
 def test_rows_it_was_trained_on_are_counted_and_forged_ones_are_left_out(ended, results, project):
     assert ended["mixed"]["code"] == 0, ended["mixed"]
-    result, predictions = results["elsewhere/evaluations/colours-1"]
+    result, _ = results["elsewhere/evaluations/colours-1"]
     account = result["data"]["test"]
     assert (account["read"], account["kept"], account["quarantined"]) == (16, 15, 1)
     assert result["trained_on"] == 5, "rows that its run held out for validation, too"
