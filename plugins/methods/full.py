@@ -12,12 +12,9 @@ weights of the best validation so far, and the base's own, which `detach` puts b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from ...core.bases import base_kind
 from ...core.hookspecs import hookimpl
@@ -25,6 +22,7 @@ from ...core.method import Adapted, Context, Data, Fold, Method, Trainable, Weig
 from ...core.model.base import Base
 from ...core.model.gradient import GradientMethod
 from ...core.model.headed import HeadStart
+from ...core.model.whole import attach_whole, fold_whole
 from ...core.types import BaseKind
 
 BYTES = 24
@@ -78,40 +76,7 @@ class Full(GradientMethod):
         return super().fit(base, data, context)
 
     def attach(self, model: Any) -> Trainable:
-        """Copies of all weights, in float32 at least, in the place of the base's own."""
-        names = list(dict(model.named_parameters()))
-        own = dict(model.named_parameters(remove_duplicate=False))
-        copies = {id(weight): _learned(weight) for weight in own.values()}  # tied weights stay one
-        put_weights(model, {name: copies[id(weight)] for name, weight in own.items()})
-        return Trainable(
-            parameters={name: copies[id(own[name])] for name in names},
-            detach=partial(put_weights, model, own),
-            merge=partial(settle, model, own),
-        )
+        return attach_whole(model)
 
     def folds(self, weights: Weights, model: Mapping[str, Any]) -> Mapping[str, Fold]:
-        return {name: partial(replace_weight, learned=learned) for name, learned in weights.items()}
-
-
-def _learned(weight: Tensor) -> nn.Parameter:
-    dtype = torch.promote_types(weight.dtype, torch.float32)
-    return nn.Parameter(weight.detach().to(dtype, copy=True))
-
-
-def put_weights(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
-    """Put each weight at its path."""
-    for path, weight in weights.items():
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, weight)
-
-
-def settle(model: nn.Module, own: Mapping[str, Tensor]) -> None:
-    """The learned weights become the model's own: frozen, in the dtypes of those that they replace."""
-    for name, weight in model.named_parameters():
-        weight.requires_grad_(False)
-        weight.data = weight.data.to(own[name].dtype)
-
-
-def replace_weight(weight: Tensor, learned: Tensor) -> Tensor:
-    """The learned weight, in the dtype of the one that it replaces."""
-    return learned.to(weight.dtype)
+        return fold_whole(weights)
