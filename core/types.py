@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 Role = Literal["system", "user", "assistant"]
 SplitName = Literal["train", "validation", "test"]
 Origin = Literal["default", "file", "flag"]
-# What a base can do: write words, or only read them.
-BaseKind = Literal["causal", "encoder"]
+# What a base can do: write words, or only read them; `none` is of runs whose methods need no base.
+BaseKind = Literal["causal", "encoder", "none"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -16,28 +16,31 @@ from .document import Document
 from .drafts import Draft
 from .faults import Fault
 
-DOES = {"causal": "writes", "encoder": "reads"}
+DOES = {"causal": "a base that writes", "encoder": "a base that reads", "none": "no base (`base: null`)"}
+IS = {"causal": "is a causal model", "encoder": "is an encoder", "none": "is none"}
 
 
 @dataclass(frozen=True, slots=True)
 class Footing:
-    """The base by its name and its config.json, and the task that it is to do."""
+    """The base by its name, its kind and its config.json (empty without one), and the task it is to do."""
 
     base: str
+    kind: BaseKind
     model: Mapping[str, Any]
     task: str
     registry: Registry
 
-    @property
-    def kind(self) -> BaseKind:
-        return base_kind(self.model)
+    @classmethod
+    def on(cls, base: str, model: Mapping[str, Any], task: str, registry: Registry) -> Self:
+        """On a base with this config.json."""
+        return cls(base, base_kind(model), model, task, registry)
 
     def faults(self, asked: Iterable[tuple[type[Method], BaseModel]], retains: bool) -> Iterator[Fault]:
         """Of methods with their settings; `retains` is whether forgetting is to be measured."""
-        if retains and self.kind == "encoder":
+        if retains and self.kind != "causal":
             yield Fault(
                 "retain",
-                f"{self.base} is an encoder, which predicts no text, so that nothing shows what it forgot: "
+                f"{self.base} {IS[self.kind]}, which predicts no text, so that nothing shows what it forgot: "
                 "remove `retain`",
             )
         for method, settings in asked:
@@ -65,24 +68,25 @@ class Footing:
             if self.kind in other.bases and self.task in self.registry.tasks_of(other)
         ]
         names = ", ".join(other.name for other in sorted(able, key=lambda other: other.rung))
-        return (
-            f"needs a base that {wanted}; {self.base} is {_with_article(self.kind)}: "
-            f"methods that run on it: {names or 'none'}"
-        )
+        return f"needs {wanted}; {self.base} {IS[self.kind]}: methods that run on it: {names or 'none'}"
 
 
 def check_kinds(
     document: Document, task: str | None, drafts: Iterable[Draft], registry: Registry
 ) -> Iterator[Fault]:
     """Faults of methods on a base whose config.json is at hand; of others the step that plans tells them."""
-    base = document.values.get("base", DEFAULT_BASE)
-    model = known_model_config(base) if isinstance(base, str) else None
-    if model is None or task is None:
+    footing = _footing(document.values.get("base", DEFAULT_BASE), task, registry)
+    if footing is None or task is None:
         return
-    footing = Footing(base, model, task, registry)
     asked = [(draft.method, draft.settings) for draft in drafts if task in registry.tasks_of(draft.method)]
     yield from dict.fromkeys(footing.faults(asked, retains=bool(document.values.get("retain"))))
 
 
-def _with_article(kind: BaseKind) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind} model"
+def _footing(base: Any, task: str | None, registry: Registry) -> Footing | None:
+    """None as long as task or base are not known."""
+    if task is None:
+        return None
+    if base is None:
+        return Footing("the base", "none", {}, task, registry)
+    model = known_model_config(base) if isinstance(base, str) else None
+    return None if model is None else Footing.on(base, model, task, registry)

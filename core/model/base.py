@@ -26,7 +26,11 @@ TREE_TOKENS_GPU = 4096
 @dataclass(frozen=True)
 class Base:
     """What a method adapts. `model` is in evaluation mode: its dropout is off, in training too, since a
-    token shared by several rows can be dropped for all of them or for none."""
+    token shared by several rows can be dropped for all of them or for none.
+
+    Of the kind `none` there is neither model nor renderer nor engine: only methods that name it in their
+    `bases` are given one.
+    """
 
     ref: BaseRef
     model: Any
@@ -62,6 +66,8 @@ class Base:
 
 def load_base(ref: BaseRef, log: Callable[[str], None] = lambda _: None) -> Base:
     """Load weights and tokenizer from the base's folder. Raises ModelError where transformers cannot."""
+    if not ref.has_weights:
+        return _no_base(ref)
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -87,6 +93,11 @@ def load_base(ref: BaseRef, log: Callable[[str], None] = lambda _: None) -> Base
             "forward, without a shared prefix"
         )
     return Base(ref, model, Renderer(tokenizer), engine)
+
+
+def _no_base(ref: BaseRef) -> Base:
+    nothing: Any = None
+    return Base(ref, model=nothing, renderer=nothing, engine=nothing, kind="none")
 
 
 def _tree_tokens(device: torch.device) -> int:

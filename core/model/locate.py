@@ -33,8 +33,17 @@ class BaseRef:
     fingerprint: str
     revision: str | None = None  # the hub's commit
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are weights and a tokenizer to load; else rows have no tokens."""
+        return self != NO_BASE
+
     def to_json(self) -> dict[str, str | None]:
         return asdict(self)
+
+
+# What stands in the place of a base where methods need none; in a config `base: null`.
+NO_BASE = BaseRef("none", "none", "none")
 
 
 def base_fault(name: str, folder: Path) -> str | None:
@@ -60,11 +69,13 @@ def base_fault(name: str, folder: Path) -> str | None:
     return None
 
 
-def resolve_base(name: str, folder: Path, revision: str | None = None) -> BaseRef:
+def resolve_base(name: str | None, folder: Path, revision: str | None = None) -> BaseRef:
     """The base `name`, ready to load; `revision` is the commit of a hub id, by default the newest.
 
-    Raises ModelError where there is none or it cannot be trusted.
+    NO_BASE where it has no name. Raises ModelError where there is none by it or it cannot be trusted.
     """
+    if name is None:
+        return NO_BASE
     fault = base_fault(name, folder)
     if fault:
         raise ModelError(f"base: {fault}")

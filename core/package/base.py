@@ -20,6 +20,8 @@ def find_base(recorded: BaseRef) -> BaseRef:
     Raises ModelError where none of the places holds the recorded content: what was expected, what is
     there, and what to do.
     """
+    if not recorded.has_weights:
+        return recorded
     found = []
     for place in dict.fromkeys(_places(recorded)):
         try:

@@ -15,6 +15,8 @@ LONGEST = 200
 
 def base_license(base: BaseRef) -> str | None:
     """The `license` in the front matter of README.md, else the title of a LICENSE file; None without both."""
+    if not base.has_weights:
+        return None
     packaged = packaged_bases().get(base.name)
     if packaged:
         return packaged.license

@@ -28,8 +28,8 @@ UNSAID = "?"
 class Serving:
     """What decides the answers beside the weights, as it is where the candidate is loaded.
 
-    `template` is the sha256 of the chat template and the vocabulary. `decoding` says how open answers are
-    written, None for a task that has none. `dtype` is what the base computes in.
+    `template` is the sha256 of the chat template and the vocabulary, empty without a base. `decoding` says
+    how open answers are written, None for a task that has none. `dtype` is what is computed in.
     """
 
     template: str
@@ -103,12 +103,13 @@ def load_candidate(artifact: Path, recorded: BaseRef) -> Served:
 
 def _serving(base: Base, description: Description, task: Task, registry: Registry) -> Serving:
     method = build_method(description.method, description.settings, registry)
+    worded = base.ref.has_weights
     return Serving(
-        template=base.renderer.fingerprint,
-        stop_ids=sorted(base.renderer.stop_ids),
+        template=base.renderer.fingerprint if worded else "",
+        stop_ids=sorted(base.renderer.stop_ids) if worded else [],
         labels=list(description.schema["labels"]),
         decoding=_decoding(method) if task.answering in ("generate", "number") else None,
-        dtype=str(base.model.dtype).removeprefix("torch."),
+        dtype=str(base.model.dtype).removeprefix("torch.") if worded else "float32",
     )
 
 

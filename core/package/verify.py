@@ -70,6 +70,8 @@ def verify_artifact(folder: Path) -> Checked:
 
 
 def _base(served: Served) -> str:
+    if not served.base.ref.has_weights:
+        return "none, and none needed"
     revision = f", revision {served.base.ref.revision}" if served.base.ref.revision else ""
     return f"{served.base.ref.name} as recorded (sha256 {served.base.ref.fingerprint[:12]}{revision})"
 

@@ -78,7 +78,7 @@ def _weights(artifact: Path) -> Weights:
 
 
 def _config(base: BaseRef) -> Json:
-    return read_model_config(Path(base.path))
+    return read_model_config(Path(base.path)) if base.has_weights else {}
 
 
 def _no_such_form(form: Form, method: Method, weights: Weights, base: BaseRef) -> ModelError:

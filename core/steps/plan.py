@@ -67,12 +67,13 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def require_fitting(resolved: Resolved, ingredients: Ingredients, registry: Registry) -> None:
     """Raises ConfigError for methods that cannot run on the base, whose config.json is at hand by now."""
-    if ingredients.base is None:
-        return
+    assert ingredients.base is not None, "gathered with the base"
     config, base = resolved.config, BaseRef(**ingredients.base)
+    if not base.has_weights:  # then the config alone has told all
+        return
     methods = [(registry.method(each.method), each.settings) for each in resolved.candidates]
     asked = [(method, method.Settings(**settings)) for method, settings in methods]
-    footing = Footing(base.name, read_model_config(Path(base.path)), config.task, registry)
+    footing = Footing.on(base.name, read_model_config(Path(base.path)), config.task, registry)
     faults = [f"{fault.place}: {fault.text}" for fault in footing.faults(asked, config.retain is not None)]
     if faults:
         raise ConfigError(str(resolved.folder), dict.fromkeys(faults))
@@ -86,7 +87,7 @@ def gather(resolved: Resolved, registry: Registry) -> Ingredients:
     return Ingredients(
         config=config,
         candidates=resolved.candidates,
-        base=resolve_base(config["base"], resolved.folder).to_json() if config["base"] else None,
+        base=resolve_base(config["base"], resolved.folder).to_json(),
         files={**contents, **_fingerprints(own_places(config["data"]).values(), registry)},
         plugins=_plugins(registry, config),
         versions={**{name: importlib.metadata.version(name) for name in LIBRARIES}, "stepladder": own_code()},

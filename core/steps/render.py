@@ -15,16 +15,17 @@ from ..data.store import load_schema
 from ..data.wording import Reading, Wording
 from ..discovery import Registry, discover
 from ..method import DataSchema, Prompt
+from ..model.locate import BaseRef
 from ..tokenizer import Reader, Renderer
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Writes train/, validation/, test/ with tokens, and quarantine.jsonl, account.json and schema.json.
 
-    Raises DataError for too many rows that cannot be rendered; without a base the rows stay as they are.
+    Raises DataError for too many rows that cannot be rendered; without a tokenizer they stay as they are.
     """
     read = Path(spec["needs"]["read"])
-    if spec["base"] is None:
+    if not BaseRef(**spec["base"]).has_weights:
         return {"data": as_json(copy_rows(read, folder))}
     return {"data": as_json(render(_rendering(spec, read, discover()), read, folder))}
 

@@ -332,14 +332,16 @@ def test_numbers_and_dates_mean_what_they_look_like(write: Write) -> None:
 
 
 def test_flags_win_and_are_remembered(write: Write) -> None:
-    path = write(methods=["zero_shot", {"lora": {"rank": 4}}])
-    resolved = load_config(
-        path,
-        ["methods.lora.rank=8", "methods.zero_shot.style=cloze", "data.limit.train=10", "name=b", "base="],
-    )
+    path = write(methods=["zero_shot", {"lora": {"rank": 4}}], register="a")
+    flags = ["methods.lora.rank=8", "methods.zero_shot.style=cloze", "data.limit.train=10", "name=b"]
+    resolved = load_config(path, [*flags, "register="])
     zero_shot, lora = resolved.candidates
     assert (lora.settings["rank"], zero_shot.settings["style"]) == (8, "cloze")
-    assert (resolved.config.name, resolved.config.data.limit.train, resolved.config.base) == ("b", 10, None)
+    assert (resolved.config.name, resolved.config.data.limit.train, resolved.config.register_as) == (
+        "b",
+        10,
+        None,
+    )
     origins = resolved.origins
     assert origins["name"] == origins["data.limit.train"] == origins["methods.lora.rank"] == "flag"
     assert origins["data.limit.test"] == origins["methods.lora.alpha"] == "default"
@@ -497,11 +499,8 @@ def test_paths_in_settings_and_base_are_relative_to_the_file(
     assert resolved.config.data.validation == str(tmp_path / "held.jsonl")
 
 
-@pytest.mark.parametrize("base", ["HuggingFaceTB/SmolLM2-135M", None])
-def test_a_hub_id_or_no_base_at_all_is_as_good(write: Write, base: str | None) -> None:
-    path = write()
-    path.write_text(path.read_text() + f"base: {base or 'null'}\n")
-    assert load_config(path).config.base == base
+def test_a_hub_id_is_as_good(write: Write) -> None:
+    assert load_config(write(base="HuggingFaceTB/SmolLM2-135M")).config.base == "HuggingFaceTB/SmolLM2-135M"
 
 
 def test_a_link_keeps_its_own_suffix(write: Write, tmp_path: Path) -> None:

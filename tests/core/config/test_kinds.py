@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def faults(project: Path, base: str, methods: list[Any], **changes: Any) -> list[str]:
+def faults(project: Path, base: str | None, methods: list[Any], **changes: Any) -> list[str]:
     config = {
         "name": "run",
         "base": base,
@@ -78,3 +78,15 @@ def test_an_encoder_has_no_words_and_forgets_none(project):
 def test_a_causal_base_takes_them_all(project):
     methods = ["zero_shot", "few_shot", "linear_probe", "lora", "full", {"full": {"head": "linear"}}]
     assert faults(project, "writer", methods) == []
+
+
+def test_a_method_that_adapts_a_base_needs_one(project):
+    assert faults(project, None, ["zero_shot"]) == [
+        "methods.zero_shot: needs a base that writes; the base is none: methods that run on it: none"
+    ]
+
+
+def test_what_is_not_there_forgets_nothing(project):
+    (project / "retain.txt").write_text("text")
+    retain, _ = faults(project, None, ["zero_shot"], retain={"text": "retain.txt"})
+    assert retain.startswith("retain: the base is none, which predicts no text")

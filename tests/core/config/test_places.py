@@ -19,7 +19,6 @@ def write(tmp_path: Path) -> Callable[..., Path]:
             (tmp_path / name).write_text("{}")
         values = {
             "name": "intents",
-            "base": None,
             "task": "classify",
             "data": {"train": "train.jsonl", "test": "test.csv", **data},
             "methods": ["zero_shot"],

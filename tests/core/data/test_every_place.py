@@ -67,7 +67,6 @@ def resolve(tmp_path):
         places = {"train": train, "test": "test.jsonl"}
         values = {
             "name": "a",
-            "base": None,
             "task": "classify",
             "data": {**places, **data},
             "methods": ["zero_shot"],

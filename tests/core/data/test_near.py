@@ -115,7 +115,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     for name in ("train.jsonl", "test.jsonl"):
         (tmp_path / name).write_text("{}")
     (tmp_path / "run.yaml").write_text(
-        "{name: a, base: null, task: classify, methods: [zero_shot], "
+        "{name: a, task: classify, methods: [zero_shot], "
         "data: {train: train.jsonl, test: test.jsonl, near_duplicates: 0.8}}"
     )
     assert load_config(tmp_path / "run.yaml").config.data.near_duplicates == 0.8

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from stepladder.core.data.store import load_split
 from stepladder.core.errors import ConfigError, DataError, PluginError
+from stepladder.core.model.locate import NO_BASE
 from stepladder.core.steps import read, render
 from stepladder.core.types import Message
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -55,7 +56,7 @@ class Steps:
 
     def __init__(self, folder: Path, base: Path | None) -> None:
         self.folder = folder
-        self.base = base and {"name": "bytes", "path": str(base), "fingerprint": "f"}
+        self.base = {"name": "bytes", "path": str(base), "fingerprint": "f"} if base else NO_BASE.to_json()
 
     def run(self, task: str, train: list, test: list, **data):
         for split, rows in {"train": train, "test": test}.items():

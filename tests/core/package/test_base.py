@@ -5,7 +5,7 @@ import shutil
 import huggingface_hub.constants
 import pytest
 from stepladder.core.errors import ModelError
-from stepladder.core.model.locate import BaseRef, folder_fingerprint
+from stepladder.core.model.locate import NO_BASE, BaseRef, folder_fingerprint
 from stepladder.core.package.base import bases_by_content, find_base
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -24,6 +24,10 @@ def recorded(home, base_folder):
 
 def test_a_folder_is_found_where_it_was(recorded):
     assert find_base(recorded) == recorded
+
+
+def test_no_base_is_found_everywhere():
+    assert find_base(NO_BASE) == NO_BASE
 
 
 def test_a_folder_that_has_moved_is_found_by_its_content(recorded, base_folder):

@@ -21,9 +21,12 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "train.csv").write_text("\n".join(lines))
     test = {"instruction": "Say 30.", "input": "", "output": "30"}
     (tmp_path / "test.jsonl").write_text(json.dumps(test))
+    (tmp_path / "base").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "base" / name).write_text("{}")
     values = {
         "name": "says",
-        "base": None,
+        "base": "base",
         "task": "generate",
         "data": {"train": "train.csv", "test": "test.jsonl"},
         "methods": ["zero_shot"],
@@ -37,7 +40,7 @@ def test_guesses_are_said_once_before_the_settings(config: Path, capsys: pytest.
     check(config)
     said = capsys.readouterr().out.splitlines()
     assert said[:3] == GUESSES
-    assert said[3].startswith("ok: 1 candidate, base none, rows train ")
+    assert said[3].startswith(f"ok: 1 candidate, base {config.parent / 'base'}, rows train ")
 
 
 def test_json_has_the_guesses_and_nothing_stands_beside_it(
