@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         MergeReport,
         Prediction,
         Record,
+        SearchReport,
         Split,
         SplitName,
         TrainReport,
@@ -75,13 +76,18 @@ class TrainingSettings(WordedSettings):
 
 @dataclass(frozen=True)
 class Data:
-    """What a method may learn from: never the test rows."""
+    """What a method may learn from: never the test rows.
+
+    `metric` is the one that the run chooses by, for methods that say `searches`; others must not depend on
+    it, so that a finished fit is not done again where another metric is to choose, and are given None.
+    """
 
     task: Task
     instruction: str
     labels: tuple[str, ...]
     train: Split
     validation: Split
+    metric: Metric | None = None
 
 
 class Context(ABC):
@@ -151,6 +157,7 @@ class Adapted(ABC):
 
     trainable_parameters: int = 0
     report: TrainReport | None = None
+    searched: SearchReport | None = None  # what the method tried out before it settled
     alters_base: bool = False  # whether the base's own answers change, so that it may forget
 
     @abstractmethod
@@ -159,7 +166,10 @@ class Adapted(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write safetensors and JSON into the empty `folder`; the pipeline adds the manifest of hashes."""
+        """Write safetensors and JSON into the empty `folder`, and .txt files that only people read.
+
+        The pipeline adds the manifest of hashes.
+        """
 
     @classmethod
     @abstractmethod
@@ -189,6 +199,7 @@ class Method(ABC):
     answers: ClassVar[tuple[Answering, ...]]  # it does every task that is answered in one of these ways
     adapted: ClassVar[type[Adapted]]
     bases: ClassVar[tuple[BaseKind, ...]] = ("causal",)  # the kinds of base that it runs on
+    searches: ClassVar[bool] = False  # whether `fit` looks for the best by `data.metric`
 
     class Settings(Settings):
         """No settings unless a subclass declares some."""
@@ -243,12 +254,14 @@ class Prompt:
     """How an example becomes what the model reads; saved with every worded candidate.
 
     `demonstrations` are examples with their answers that stand before the question: all of them in this
-    order, or, where `draw` is set, that many drawn anew for each example.
+    order, or, where `draw` is set, that many drawn anew for each example. `instruction` is the prompt's own;
+    None is that of the data.
     """
 
     style: Style = "instruction"
     demonstrations: tuple[Example, ...] = ()
     draw: int | None = None
+    instruction: str | None = None
 
 
 class Task(ABC):

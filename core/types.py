@@ -113,6 +113,28 @@ class TrainReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchReport:
+    """What was tried out before one was taken.
+
+    `space` holds what was varied, each with the values or the range that it could take, `best` what was
+    taken, `value` its figure by `metric` on so many `rows` of that split: the best of several tries on the
+    same rows, so that it leans to the good side. `pruned` trials were given up early, `failed` ones could
+    not be finished; both are counted among `trials`.
+    """
+
+    trials: int
+    pruned: int
+    failed: int
+    split: SplitName
+    rows: int
+    metric: str
+    value: float
+    space: Mapping[str, Any]
+    best: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class MergeReport:
     """Merged against attached weights: the largest difference of logits on probe rows (natural units)."""
 
@@ -122,10 +144,14 @@ class MergeReport:
 
 @dataclass(frozen=True, slots=True)
 class CandidateSpec:
-    """One candidate of a run: a method with one value for each setting."""
+    """One candidate of a run: a method with one value for each setting.
+
+    `searches` is whether its fit looks for the best by the metric that the run chooses by.
+    """
 
     id: str
     method: str
     rung: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: Sequence[str] = ()
+    searches: bool = False

@@ -42,7 +42,8 @@ def _spec(draft: Draft, peers: Sequence[Draft]) -> CandidateSpec:
     candidate_id = "-".join([name, *words])
     if len(candidate_id) > LONGEST_ID:
         candidate_id = f"{name}-{_digest(draft.resolved)}"
-    return CandidateSpec(candidate_id, name, draft.method.rung, draft.resolved)
+    searches = draft.method.searches
+    return CandidateSpec(candidate_id, name, draft.method.rung, draft.resolved, searches=searches)
 
 
 def _told_apart(candidates: Sequence[CandidateSpec]) -> list[CandidateSpec]:

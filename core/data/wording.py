@@ -23,6 +23,11 @@ class Wording:
         self.schema = schema
         self.prompt = prompt
 
+    @property
+    def instruction(self) -> str:
+        own = self.prompt.instruction
+        return self.schema.instruction if own is None else own
+
     def encode(self, examples: Sequence[Example]) -> list[Encoded | RowFault]:
         """Each example with its expected answer; only what it is to be trained on is marked.
 
@@ -66,7 +71,7 @@ class Wording:
     def _conversation(self, example: Example) -> tuple[Message, ...]:
         """A conversation with its answer; the instruction goes to the system, demonstrations stand before."""
         said = [turn.content for turn in example.messages if turn.role == "system"]
-        system = paragraphs(self.schema.instruction, *said)
+        system = paragraphs(self.instruction, *said)
         opening = [Message("system", system)] if system else []
         shown = [turn for each in self._demonstrations(example) for turn in _spoken(each)]
         return (*opening, *shown, *_spoken(example))
@@ -95,7 +100,7 @@ class Wording:
 
     def _question(self, example: Example, first: bool) -> str:
         """Instruction and labels are said once, with the first question of a prompt."""
-        instruction, labels = (self.schema.instruction, self.schema.labels) if first else ("", ())
+        instruction, labels = (self.instruction, self.schema.labels) if first else ("", ())
         return self.schema.task.question(example, self.prompt.style, instruction, labels)
 
     def _demonstrations(self, example: Example) -> Sequence[Example]:

@@ -21,6 +21,17 @@ def no_rows(left_out: Mapping[str, str]) -> str:
     return "Nothing was chosen: there are no validation rows (`data.validation`)." + _left_out(left_out)
 
 
+def searched(trials: Mapping[str, int]) -> str:
+    """A sentence on candidates that looked for the best on the validation rows, by their trials; or none."""
+    if not trials:
+        return ""
+    named = ", ".join(f"{name} (the best of {number} trials)" for name, number in trials.items())
+    return (
+        f" Searched on the validation rows themselves: {named}; such figures lean to the good side there, "
+        "and not on test rows."
+    )
+
+
 def why(metric: Metric, ranking: Ranking, margin: float, left_out: Mapping[str, str]) -> str:
     """A sentence on the choice; where it applies, one on too few rows, and one on who is out."""
     lower = ranking.standings[: ranking.standings.index(ranking.chosen)]

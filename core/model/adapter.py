@@ -1,8 +1,8 @@
 """Adapter folders: what a fit leaves, and the only way in which it is read again.
 
 `adapter.json` names method, settings, base and data schema; the candidate's own files are safetensors and
-JSON; `manifest.json` holds the sha256 of each. Nothing in the folder can run code, and a file that was
-changed, added or lost since is refused.
+JSON, and text for people alone; `manifest.json` holds the sha256 of each. Nothing in the folder can run
+code, and a file that was changed, added or lost since is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .base import Base
 
 MANIFEST = "manifest.json"
 DESCRIPTION = "adapter.json"
-ALLOWED = (".safetensors", ".json")
+ALLOWED = (".safetensors", ".json", ".txt")
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ class Worded(Adapted, Writer):
     def task_answering(self) -> str:
         return self.wording.schema.task.answering
 
+    @property
+    def _is_closed(self) -> bool:
+        return self.task_answering in ("label", "choose")
+
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         by_answering: dict[str, Callable[[Sequence[Example]], list[Prediction]]] = {
             "label": self._choose,
@@ -83,9 +87,13 @@ class Worded(Adapted, Writer):
 
     def calibrate(self, examples: Sequence[Example]) -> None:
         """Take the rule that is right most often on these examples; the earlier rule where equal."""
-        if self.task_answering not in ("label", "choose") or not examples:
-            return
-        examples = examples[:RULE_ROWS]
+        if self._is_closed and examples:
+            self.predict_calibrated(examples[:RULE_ROWS])
+
+    def predict_calibrated(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Take the rule that is right most often on these examples, and answer them by it, scored once."""
+        if not self._is_closed:
+            return self.predict(examples)
         scored = self.option_scores(examples)
 
         def right(rule: Rule) -> int:
@@ -95,6 +103,7 @@ class Worded(Adapted, Writer):
             )
 
         self.rule = max(get_args(Rule), key=right)
+        return self._decide(examples, scored)
 
     def option_scores(self, examples: Sequence[Example]) -> list[list[OptionScore]]:
         """Every option of every example, scored; with the prior of each where a rule may need it."""
@@ -137,6 +146,11 @@ class Worded(Adapted, Writer):
                 [OptionScore(option, sum(values), len(values), 0.0) for option, values in options.items()]
                 for options in self._option_log_probabilities(examples)
             ]
+        return self._decide(examples, scored)
+
+    def _decide(
+        self, examples: Sequence[Example], scored: Sequence[Sequence[OptionScore]]
+    ) -> list[Prediction]:
         return [
             Prediction(
                 example.id,

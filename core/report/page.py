@@ -11,6 +11,7 @@ from typing import Any
 
 from ..evaluation.table import NOTHING, interval, markdown, short
 
+SEARCHES = ("searched", "tuned")
 COUNTS = ("read", "kept", "quarantined", "duplicates", "leaked", "held_out", "over_limit", "truncated")
 
 
@@ -38,6 +39,7 @@ def write_page(page: Page) -> str:
     if page.table:
         parts += ["## Candidates", page.table.strip(), _tests(page.seen_before)]
     parts += [*_slices(result["candidates"], page.metric), *_details(result["choice"]["id"], page.details)]
+    parts += _searches(result["candidates"])
     if result["data"]:
         parts += ["## Data", _data(result["data"]), *_near_duplicates(page.near_duplicates)]
     if page.faults:
@@ -122,6 +124,37 @@ def _details(chosen: str, details: Mapping[str, Sequence[Mapping[str, Any]]]) ->
     for metric, rows in details.items():
         yield f"## {metric} of {chosen} in detail (test)"
         yield markdown(list(rows[0]), [[_cell(cell) for cell in row.values()] for row in rows]).strip()
+
+
+def _searches(candidates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What candidates tried out before they settled."""
+    searches = [(each["id"], each[kind]) for each in candidates for kind in SEARCHES if each.get(kind)]
+    if searches:
+        yield "## What was searched"
+        rows = [[name, *_search(search)] for name, search in searches]
+        yield markdown(["candidate", "trials", "pruned", "failed", "best", "seconds"], rows).strip()
+    for name, search in searches:
+        space = [
+            [key, _values(varied), _values(search["best"][key])] for key, varied in search["space"].items()
+        ]
+        yield markdown([f"searched by {name}", "tried", "taken"], space).strip()
+
+
+def _search(search: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"{search[key]:,}" for key in ("trials", "pruned", "failed"))
+    rows = f"{search['rows']:,} {search['split']} rows"
+    yield f"{search['metric']} {short(search['value'])} on {rows}"
+    yield f"{search['seconds']:.0f}"
+
+
+def _values(value: Any) -> str:
+    """A value, a list of them or a range, in one cell of a table."""
+    if isinstance(value, Mapping):
+        by = " by its logarithm" if value["log"] else ""
+        return f"{value['low']:g} to {value['high']:g}{by}"
+    if isinstance(value, list):
+        return "; ".join(map(_values, value))
+    return f"{value:.3g}" if isinstance(value, float) else " ".join(str(value).split()).replace("|", "/")
 
 
 def _cell(value: Any) -> str:

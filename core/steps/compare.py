@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..discovery import discover
-from ..evaluation import table
+from ..evaluation import reason, table
 from ..evaluation.choose import Choice, Contender, Rule, choose
 from ..evaluation.compare import paired
 from ..evaluation.score import evaluate, read_predictions
@@ -27,6 +27,7 @@ Json = dict[str, Any]
 VALIDATION = "validation_predictions.jsonl"
 DETAILS = "details"
 LIMIT = "max_"
+SEARCHES = ("searched", "tuned")
 MOST_PARTS = 50
 
 
@@ -89,6 +90,8 @@ def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Seque
     }
     if parts := _slices(test, metrics):
         done["slices"] = parts
+    fitted = _read(spec["needs"][f"fit:{candidate['id']}"], "result.json")
+    done |= {kind: fitted[kind] for kind in SEARCHES if fitted.get(kind)}
     return Judged({**entry, **done}, test, validation)
 
 
@@ -181,7 +184,14 @@ def _choose(judged: Sequence[Judged], metric: Metric, settings: Mapping[str, Any
     }
     out = {each.entry["id"]: each.entry["status"] for each in judged if not each.ok}
     contenders = [_contender(each) for each in judged if each.ok]
-    return choose(metric, contenders, Rule(settings["margin"] * metric.scale, limits), out)
+    choice = choose(metric, contenders, Rule(settings["margin"] * metric.scale, limits), out)
+    return replace(choice, reason=choice.reason + reason.searched(_searched_on_validation(judged)))
+
+
+def _searched_on_validation(judged: Iterable[Judged]) -> dict[str, int]:
+    """Of the candidates that looked for the best on the rows that choose: how often they tried."""
+    searches = ((each.entry["id"], each.entry.get(kind)) for each in judged if each.ok for kind in SEARCHES)
+    return {name: search["trials"] for name, search in searches if search and search["split"] == "validation"}
 
 
 def _contender(judged: Judged) -> Contender:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..data.store import load_schema, load_split
 from ..discovery import Registry, discover
+from ..evaluation.metrics import metrics_of
 from ..method import Data
 from ..model.adapter import Description, build_method, write_adapter
 from ..training.context import FitContext
@@ -33,6 +34,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "trained_tokens": report.trained_tokens if report else 0,
         "artifact_bytes": write_adapter(folder / "artifact", adapted, description),
         "report": asdict(report) if report else None,
+        "searched": asdict(adapted.searched) if adapted.searched else None,
     }
 
 
@@ -53,10 +55,12 @@ def _description(spec: Mapping[str, Any], registry: Registry) -> Description:
 def _data(spec: Mapping[str, Any], registry: Registry) -> Data:
     rendered = Path(spec["needs"]["render"])
     schema = load_schema(rendered, registry.task)
+    chooses = next(iter(metrics_of(spec["config"], registry).values()))
     return Data(
         schema.task,
         schema.instruction,
         schema.labels,
         train=load_split(rendered / "train"),
         validation=load_split(rendered / "validation"),
+        metric=chooses if spec["candidate"]["searches"] else None,
     )

@@ -172,11 +172,17 @@ class _Builder:
     def _fit(self, candidate: CandidateSpec) -> dict[str, Any]:
         return {
             **self._parts("replay"),
+            **(self._metric() if candidate.searches else {}),
             "method": candidate.method,
             "settings": by_content(candidate.settings, self.given.files),
             "plugin": self.given.plugins.get(f"method:{candidate.method}"),
             "base": self._base(),
         }
+
+    def _metric(self) -> dict[str, Any]:
+        """What chooses, for fits that look for the best by it."""
+        name = self.given.config["choose"]["metric"]
+        return {"metric": name, "judges": self.given.plugins.get(f"metric:{name}")}
 
     def _base(self) -> str | None:
         return self.given.base["fingerprint"] if self.given.base else None

@@ -57,3 +57,14 @@ def test_what_is_trained_is_what_is_asked_and_every_answer(word, word_tokenizer)
     assert encoded.tokens[: len(prompt)] == prompt
     trained = [token for token, mask in zip(encoded.tokens, encoded.trained, strict=True) if mask]
     assert word_tokenizer.decode(trained).split("<|im_end|>\n") == ["blue", "green", ""]
+
+
+def test_a_prompts_own_instruction_stands_in_the_place_of_the_datas(word_tokenizer):
+    schema = DataSchema(Generate(), "which colour", ())
+    own, none = (
+        Wording(Renderer(word_tokenizer), schema, Prompt(instruction=said)) for said in ("a door", "")
+    )
+    asked = Example("asked", "the sky", "blue")
+    assert own.turns(asked) == turns("a door\n\nthe sky")
+    assert none.turns(asked) == turns("the sky")
+    assert own.turns(ASKED)[0] == Message("system", "a door\n\nyour house")
