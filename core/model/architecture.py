@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from ..bases import base_kind
 from ..data.lengths import context_of
 
 
@@ -14,6 +15,24 @@ def read_config(model: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**model).get_text_config()
+
+
+def skeleton(model: Mapping[str, Any]) -> Any:
+    """A base with this config.json without its weights, or None where transformers knows no such base.
+
+    Its tensors are on the device `meta`: they have shapes, and take no memory.
+    """
+    import torch
+    from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoModelForCausalLM
+
+    if model.get("model_type") not in CONFIG_MAPPING:
+        return None
+    kind = {"causal": AutoModelForCausalLM, "encoder": AutoModel}[base_kind(model)]
+    try:
+        with torch.device("meta"):
+            return kind.from_config(AutoConfig.for_model(**model), trust_remote_code=False)
+    except ValueError:
+        return None  # whether it can be loaded at all is told elsewhere
 
 
 def keeps_keys_and_values(model: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ over a row's tokens of an encoder, and the last token, which has read all others
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -175,7 +175,8 @@ def fit_headed(method: GradientMethod, base: Base, data: Data, context: Context,
     trunk = method.start(base, data)
     together = _trainable(head, trunk, first.learning_rate)
     reports.append(context.train(base, together, train, validation, method.settings))
-    headed = Headed(base, DataSchema(data.task, data.instruction, data.labels), head, trunk)
+    kept = trunk.keep() if trunk.keep else trunk
+    headed = Headed(base, DataSchema(data.task, data.instruction, data.labels), head, kept)
     headed.report = _joined(reports)
     return headed
 
@@ -197,15 +198,16 @@ def _trainable(head: nn.Linear, trunk: Trainable | None = None, rate: float | No
     """What the loop trains: the head, and with it the trunk where that is given."""
     heads = {HEAD + name: parameter for name, parameter in head.named_parameters()}
     below = {TRUNK + name: parameter for name, parameter in trunk.parameters.items()} if trunk else {}
-    groups: list[dict[str, Any]] = [
-        {"params": list(below.values())},
-        {"params": list(heads.values()), "lr": rate},
+    own = trunk.groups if trunk else None
+    groups: list[Mapping[str, Any]] = [
+        *(own or [{"params": list(below.values())}]),
+        {"params": list(heads.values()), **({"lr": rate} if rate else {})},
     ]
     return Trainable(
         parameters={**heads, **below},
         detach=trunk.detach if trunk else lambda: None,
         loss=partial(head_losses, head),
-        groups=groups if below and rate else None,
+        groups=groups if below and (rate or own) else None,
     )
 
 

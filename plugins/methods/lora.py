@@ -1,40 +1,42 @@
 """LoRA: a low-rank update B A beside frozen linear layers, scaled by alpha / r.
 
 Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685, §4.1: A is random,
-B is zero, so that training starts at the base. Rank-stabilised scale alpha / sqrt(r): Kalajdzievski 2023,
-arXiv:2312.03732, theorem 3.2.
+B is zero, so that training starts at the base. Variants, all saved as plain factors:
+rank-stabilised scale alpha / sqrt(r), Kalajdzievski 2023, arXiv:2312.03732, theorem 3.2;
+LoRA+, a higher learning rate for B than for A, Hayou et al. 2024, arXiv:2402.12354, §4 (their ratio: 16);
+DoRA, the length of each row of a weight learned apart from its direction, Liu et al. 2024,
+arXiv:2402.09353, eq. 5, with the length of W + B A as a constant in the gradient, §4.3;
+PiSSA, where A and B start at the principal singular vectors, Meng et al. 2024, arXiv:2404.02948, eqs. 2-4.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from ...core.errors import ModelError, did_you_mean
+from ...core.errors import ModelError
 from ...core.hookspecs import hookimpl
-from ...core.method import Fold, Method, PeftAdapter, Trainable, Weights
+from ...core.method import Data, Fold, Method, PeftAdapter, Trainable, Weights
+from ...core.model.architecture import skeleton
+from ...core.model.base import Base
 from ...core.model.gradient import GradientMethod
+from ...core.model.layers import find_layers, linear_layers, linear_shape, replace_modules, shortest_names
 
-# Names of the layers that make queries and values, by family; the first group found is the default.
-ATTENTION = (
-    ("q_proj", "v_proj"),
-    ("query", "value"),
-    ("q_lin", "v_lin"),
-    ("query_key_value",),
-    ("qkv_proj",),
-    ("c_attn",),
-)
+A, B, MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
 # Families whose linear layers are Conv1D, with weights [in, out].
 TRANSPOSED = ("gpt2", "openai-gpt")
 # Weights are folded by so many elements at once, so that no second copy of a large one is held.
 CHUNK = 1 << 18
+# Rounds of the randomised singular value decomposition, as in the PiSSA paper's table of its errors.
+SVD_ROUNDS = 16
 
 
 @hookimpl
@@ -56,75 +58,110 @@ class LoraLinear(nn.Module):
         self.scale = scale
         self.lora_a = nn.Parameter(a.to(weight.device))  # [r, in]
         self.lora_b = nn.Parameter(torch.zeros(outputs, rank, dtype=dtype, device=weight.device))  # [out, r]
+        self.subtracted: tuple[Tensor, Tensor] | None = None
+
+    def learned(self) -> dict[str, nn.Parameter]:
+        return {A: self.lora_a, B: self.lora_b}
+
+    def kept(self) -> dict[str, Tensor]:
+        """What is saved: with it alone a plain layer says what this one says."""
+        a, b = self.factors()
+        return {A: a, B: b}
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """A [r, in] and B [out, r]; twice as many where their start, which the base has, is subtracted."""
+        if self.subtracted is None:
+            return self.lora_a, self.lora_b
+        a, b = self.subtracted
+        return torch.cat([self.lora_a, a]), torch.cat([self.lora_b, -b], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] to [..., out]."""
-        low = nn.functional.linear(x, self.lora_a.to(x.dtype))
-        result: Tensor = self.base(x) + nn.functional.linear(low, self.lora_b.to(x.dtype)) * self.scale
+        result: Tensor = self.base(x) + self.update(x)
         return result
+
+    def update(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        a, b = self.factors()
+        return nn.functional.linear(nn.functional.linear(x, a.to(x.dtype)), b.to(x.dtype)) * self.scale
+
+    def weight(self) -> Tensor:
+        """The frozen weight [out, in]."""
+        weight: Any = self.base.weight
+        found: Tensor = weight.T if isinstance(self.base, Conv1D) else weight
+        return found
+
+    @torch.no_grad()
+    def start_at_principal(self, seed: int) -> None:
+        """Begin with the weight's part in its first r singular directions, which is subtracted from it."""
+        rank, weight = len(self.lora_a), self.weight().to(self.lora_a.dtype)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            u, s, v = torch.svd_lowrank(weight, q=min(2 * rank, *weight.shape), niter=SVD_ROUNDS)
+        root = (s[:rank] / self.scale).sqrt()
+        self.lora_a.copy_(root[:, None] * v.T[:rank])
+        self.lora_b.copy_(u[:, :rank] * root)
+        self.subtracted = (self.lora_a.clone(), self.lora_b.clone())
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Add the update to the frozen weight, in float32 at least."""
-        weight: Any = self.base.weight
-        fold = fold_transposed if isinstance(self.base, Conv1D) else fold_update
-        weight.copy_(fold(weight, self.lora_a, self.lora_b, self.scale))
+        """Make the frozen weight the one that this layer multiplies by, in float32 at least."""
+        weight, kept = self.weight(), self.kept()
+        weight.copy_(fold_update(weight, kept[A], kept[B], self.scale, kept.get(MAGNITUDE)))
 
 
-def linear_shape(layer: nn.Module) -> tuple[int, int]:
-    """(in, out) of a linear layer; GPT-2's Conv1D stores its weight the other way round."""
-    weight: Any = layer.weight
-    first, second = weight.shape
-    return (first, second) if isinstance(layer, Conv1D) else (second, first)
+class DoraLinear(LoraLinear):
+    """A frozen linear layer whose weight's rows turn by the update, and have learned lengths."""
+
+    def __init__(self, base: nn.Module, rank: int, scale: float, generator: torch.Generator) -> None:
+        super().__init__(base, rank, scale, generator)
+        lengths = torch.linalg.vector_norm(self.weight(), dim=1, dtype=self.lora_a.dtype)
+        self.squares = lengths.square()  # [out]
+        self.magnitude = nn.Parameter(self.squares.sqrt())  # [out]
+
+    def learned(self) -> dict[str, nn.Parameter]:
+        return {**super().learned(), MAGNITUDE: self.magnitude}
+
+    def kept(self) -> dict[str, Tensor]:
+        return {**super().kept(), MAGNITUDE: self.magnitude}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]; at the start exactly what the frozen layer says."""
+        said: Tensor = self.base(x)
+        bias: Tensor | None = self.base.bias  # type: ignore[assignment]
+        turned = said if bias is None else said - bias
+        share = self.magnitude / self.lengths()  # [out]
+        return said + (share - 1).to(x.dtype) * turned + share.to(x.dtype) * self.update(x)
+
+    @torch.no_grad()
+    def lengths(self) -> Tensor:
+        """Of the rows of W + scale B A, [out], by their squares' parts, so that no [out, in] is made."""
+        a, b = self.factors()
+        crossed = (self.weight() @ a.T.to(self.weight().dtype)).to(b.dtype)  # [out, r]
+        squares: Tensor = self.squares + (b * (2 * self.scale * crossed + self.scale**2 * b @ (a @ a.T))).sum(
+            1
+        )
+        return squares.sqrt()
 
 
-def fold_update(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """weight [out, in] plus scale * b [out, r] a [r, in], in the dtype of the factors, rounded once."""
+def fold_update(weight: Tensor, a: Tensor, b: Tensor, scale: float, lengths: Tensor | None = None) -> Tensor:
+    """weight [out, in] plus scale * b [out, r] a [r, in], in the dtype of the factors, rounded once.
+
+    Its rows are given the `lengths` [out] where there are any.
+    """
     folded = torch.empty_like(weight)
     step = max(1, CHUNK // weight.shape[1])
     for rows in (slice(start, start + step) for start in range(0, len(weight), step)):
-        folded[rows] = weight[rows].to(b.dtype) + (b[rows] @ a) * scale
+        updated = weight[rows].to(b.dtype) + (b[rows] @ a) * scale
+        if lengths is not None:
+            updated *= (lengths[rows] / updated.norm(dim=1))[:, None]
+        folded[rows] = updated
     return folded
 
 
-def fold_transposed(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+def fold_transposed(weight: Tensor, **update: Any) -> Tensor:
     """The same for a weight [in, out]."""
-    return fold_update(weight, b.T, a.T, scale)
-
-
-def find_layers(model: nn.Module, target: Sequence[str] | None) -> dict[str, nn.Module]:
-    """The trunk's linear layers whose last name is a target, by their path.
-
-    Raises ModelError for a name that no layer has.
-    """
-    head = model.get_output_embeddings()  # type: ignore[operator]
-    linear = {
-        path: module
-        for path, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and module is not head
-    }
-    names = {path.rsplit(".", 1)[-1] for path in linear}
-    wanted = set(target if target is not None else _attention_names(names))
-    for name in sorted(wanted - names):
-        raise ModelError(
-            f"lora.target: this base has no linear layer {name!r}{did_you_mean(name, names)}; "
-            f"it has {', '.join(sorted(names))}"
-        )
-    return {path: module for path, module in linear.items() if path.rsplit(".", 1)[-1] in wanted}
-
-
-def _attention_names(names: set[str]) -> Sequence[str]:
-    found = next((group for group in ATTENTION if names.issuperset(group)), None)
-    if found is None:
-        raise ModelError(f"lora.target: name the layers to adapt; this base has {', '.join(sorted(names))}")
-    return found
-
-
-def replace_modules(model: nn.Module, modules: dict[str, nn.Module]) -> None:
-    """Put each module at its path."""
-    for path, module in modules.items():
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, module)
+    return fold_update(weight.T, **update).T
 
 
 class Lora(GradientMethod):
@@ -138,27 +175,84 @@ class Lora(GradientMethod):
         learning_rate: float = Field(2e-3, gt=0)
         rank: int = Field(8, ge=1)
         alpha: float = Field(16, gt=0, description="the update is scaled by alpha / rank")
-        target: list[str] | None = Field(None, description="layers' names; default: queries and values")
+        target: str | list[str] | None = Field(
+            None, description="layers' names, attention, or all-linear; default: queries and values"
+        )
         rslora: bool = Field(False, description="scale by alpha / sqrt(rank)")
+        b_learning_rate_ratio: float = Field(
+            1, gt=0, description="LoRA+: learning rate of B over that of A; its paper's choice is 16"
+        )
+        dora: bool = Field(False, description="learn the length of each row of a weight apart")
+        initial: Literal["random", "pissa"] = Field(
+            "random",
+            description="A random and B zero, or principal singular vectors; saved at twice the rank",
+        )
 
     settings: Settings
 
+    @classmethod
+    def base_fault(cls, settings: Any, model: Mapping[str, Any]) -> str | None:
+        base = skeleton(model)
+        try:
+            layers = find_layers(base, settings.target) if base is not None else {}
+        except ModelError as error:
+            return str(error)
+        smallest = min((min(linear_shape(layer)) for layer in layers.values()), default=settings.rank)
+        if settings.initial == "pissa" and settings.rank > smallest:
+            return f"rank: {settings.rank}, but a weight of this base has {smallest} singular vectors alone"
+        return None
+
     def attach(self, model: Any) -> Trainable:
-        settings = self.settings
-        generator = torch.Generator().manual_seed(settings.seed)
-        scale = self.scale()
-        layers = find_layers(model, settings.target)
-        adapted = {path: LoraLinear(layer, settings.rank, scale, generator) for path, layer in layers.items()}
-        replace_modules(model, dict(adapted))
+        doubled = 2 if self.settings.initial == "pissa" else 1
+        return self._place(model, self._layers(model, doubled * self.settings.rank))
+
+    def start(self, base: Base, data: Data) -> Trainable:
+        if self.settings.initial == "random":
+            return self.attach(base.model)
+        adapted = self._layers(base.model, self.settings.rank)
+        for layer in adapted.values():
+            layer.start_at_principal(self.settings.seed)
+        return replace(self._place(base.model, adapted), keep=partial(self._settle, base.model, adapted))
+
+    def _settle(self, model: Any, trained: Mapping[str, LoraLinear]) -> Trainable:
+        """Plain layers in the place of those that were trained with their start subtracted."""
+        replace_modules(model, {path: layer.base for path, layer in trained.items()})
+        trainable = self.attach(model)
+        with torch.no_grad():
+            for path, layer in trained.items():
+                for name, tensor in layer.kept().items():
+                    trainable.parameters[f"{path}.{name}"].copy_(tensor)
+        return trainable
+
+    def _layers(self, model: Any, rank: int) -> dict[str, LoraLinear]:
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        kind = DoraLinear if self.settings.dora else LoraLinear
+        layers = find_layers(model, self.settings.target)
+        return {path: kind(layer, rank, self.scale(), generator) for path, layer in layers.items()}
+
+    def _place(self, model: Any, adapted: Mapping[str, LoraLinear]) -> Trainable:
+        replace_modules(model, adapted)
+        parameters = {
+            f"{path}.{name}": parameter
+            for path, layer in adapted.items()
+            for name, parameter in layer.learned().items()
+        }
         return Trainable(
-            parameters={
-                f"{path}.{name}": parameter
-                for path, layer in adapted.items()
-                for name, parameter in (("lora_A", layer.lora_a), ("lora_B", layer.lora_b))
-            },
-            detach=partial(replace_modules, model, layers),
+            parameters,
+            detach=partial(replace_modules, model, {path: layer.base for path, layer in adapted.items()}),
             merge=partial(merge_layers, model, adapted),
+            groups=self._groups(parameters),
         )
+
+    def _groups(self, parameters: Mapping[str, nn.Parameter]) -> list[dict[str, Any]] | None:
+        """B has a learning rate of its own where that is asked for."""
+        settings = self.settings
+        if settings.b_learning_rate_ratio == 1:
+            return None
+        fast = [parameter for name, parameter in parameters.items() if name.endswith(B)]
+        slow = [parameter for name, parameter in parameters.items() if not name.endswith(B)]
+        rate = settings.learning_rate * settings.b_learning_rate_ratio
+        return [{"params": slow, "lr": settings.learning_rate}, {"params": fast, "lr": rate}]
 
     def scale(self) -> float:
         """By which the update counts."""
@@ -166,31 +260,37 @@ class Lora(GradientMethod):
         return self.settings.alpha / (math.sqrt(rank) if self.settings.rslora else rank)
 
     def as_peft(self, weights: Weights, model: Mapping[str, Any]) -> PeftAdapter:
-        settings, alpha = self.settings, self.settings.alpha
+        paths = adapted_paths(weights)
+        rank = len(weights[f"{paths[0]}.{A}"])
+        alpha = self.scale() * (math.sqrt(rank) if self.settings.rslora else rank)
         return PeftAdapter(
             config={
                 "peft_type": "LORA",
-                "r": settings.rank,
+                "r": rank,
                 "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
-                "target_modules": sorted({path.rsplit(".", 1)[-1] for path in adapted_paths(weights)}),
+                "target_modules": shortest_names(paths, list(linear_layers(skeleton(model)))),
                 "lora_dropout": 0.0,
                 "bias": "none",
                 "fan_in_fan_out": model["model_type"] in TRANSPOSED,
-                "use_rslora": settings.rslora,
-                "use_dora": False,
+                "use_rslora": self.settings.rslora,
+                "use_dora": self.settings.dora,
                 "rank_pattern": {},
                 "alpha_pattern": {},
                 "modules_to_save": None,
                 "init_lora_weights": True,
             },
-            tensors={f"base_model.model.{name}.weight": tensor for name, tensor in weights.items()},
+            tensors={name_in_peft(name): tensor for name, tensor in weights.items()},
         )
 
     def folds(self, weights: Weights, model: Mapping[str, Any]) -> Mapping[str, Fold]:
         fold = fold_transposed if model["model_type"] in TRANSPOSED else fold_update
         return {
             f"{path}.weight": partial(
-                fold, a=weights[f"{path}.lora_A"], b=weights[f"{path}.lora_B"], scale=self.scale()
+                fold,
+                a=weights[f"{path}.{A}"],
+                b=weights[f"{path}.{B}"],
+                scale=self.scale(),
+                lengths=weights.get(f"{path}.{MAGNITUDE}"),
             )
             for path in adapted_paths(weights)
         }
@@ -198,10 +298,15 @@ class Lora(GradientMethod):
 
 def adapted_paths(weights: Weights) -> list[str]:
     """Paths of the layers that the saved weights belong to."""
-    return [name.removesuffix(".lora_A") for name in weights if name.endswith(".lora_A")]
+    return [name.removesuffix(f".{A}") for name in weights if name.endswith(f".{A}")]
 
 
-def merge_layers(model: nn.Module, adapted: dict[str, LoraLinear]) -> None:
+def name_in_peft(name: str) -> str:
+    """PEFT's name of what is saved here as `name`."""
+    return f"base_model.model.{name}" + ("" if name.endswith(MAGNITUDE) else ".weight")
+
+
+def merge_layers(model: nn.Module, adapted: Mapping[str, LoraLinear]) -> None:
     """Fold every update into its layer, and put the plain layers back."""
     for layer in adapted.values():
         layer.fold()

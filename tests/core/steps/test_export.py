@@ -177,6 +177,42 @@ def test_peft_takes_every_kind_of_layer_and_the_scale_of_rslora(make_base, make_
         artifact.rmdir()
 
 
+@pytest.mark.parametrize(
+    "settings, rank, alpha",
+    [
+        ({"dora": True}, 4, 16),
+        ({"initial": "pissa"}, 8, 32),
+        ({"initial": "pissa", "rslora": True, "dora": True, "alpha": 2}, 8, pytest.approx(2 * 2**0.5)),
+        ({"target": "attention"}, 4, 16),
+    ],
+    ids=["dora", "pissa", "pissa with dora and rslora", "attention"],
+)
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_variants_of_lora_are_loaded_as_they_were_fitted(
+    make_base, make_artifact, exported, kind: str, settings: dict[str, Any], rank: int, alpha: float
+):
+    artifact = make_artifact(make_base(kind), "lora", **settings)
+    for form in ("peft", "merged"):
+        result = exported(artifact, form)
+        assert result["largest_logit_difference"] < 1e-4 < 0.1 < result["largest_difference_to_base"]
+        if form == "peft":
+            config = json.loads((Path(result["export"]) / "adapter_config.json").read_text())
+            assert (config["r"], config["lora_alpha"]) == (rank, alpha)
+            assert config["use_dora"] == settings.get("dora", False)
+            assert bool(result["vllm"]["faults"]) == config["use_dora"]
+
+
+def test_learned_lengths_have_the_names_that_peft_saves(make_base, make_artifact, exported, tmp_path):
+    folder = make_base("llama")
+    ours = Path(exported(make_artifact(folder, "lora", dora=True), "peft")["export"])
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], use_dora=True)
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    peft.get_peft_model(base, config).save_pretrained(tmp_path / "theirs")
+    saved = (load_file(of / "adapter_model.safetensors") for of in (ours, tmp_path / "theirs"))
+    first, second = ({name: tensor.shape for name, tensor in each.items()} for each in saved)
+    assert first == second
+
+
 def test_grouped_heads_are_those_of_keys_and_values(make_base, make_artifact, exported):
     folder = Path(exported(make_artifact(make_base("llama"), "prefix"), "peft")["export"])
     config = json.loads((folder / "adapter_config.json").read_text())

@@ -14,6 +14,7 @@ from stepladder.core.errors import StepError
 from stepladder.core.method import Trainable, TrainingSettings
 from stepladder.core.model.base import Base
 from stepladder.core.model.engine import TreeEngine
+from stepladder.core.model.layers import replace_modules
 from stepladder.core.model.locate import BaseRef
 from stepladder.core.training.context import FitContext
 from stepladder.core.training.loop import (
@@ -25,7 +26,7 @@ from stepladder.core.training.loop import (
     train_step,
 )
 from stepladder.core.types import Encoded
-from stepladder.plugins.methods.lora import Lora, LoraLinear, replace_modules
+from stepladder.plugins.methods.lora import Lora, LoraLinear
 from transformers import GPT2Config, GPT2LMHeadModel
 
 VOCABULARY = 97

@@ -11,8 +11,9 @@ import torch
 from stepladder.core.errors import ModelError
 from stepladder.core.method import DataSchema, Prompt, Trainable
 from stepladder.core.model.base import Base
+from stepladder.core.model.layers import find_layers
 from stepladder.core.model.worded import Worded
-from stepladder.plugins.methods.lora import Lora, LoraLinear, find_layers
+from stepladder.plugins.methods.lora import Lora, LoraLinear
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
@@ -276,7 +277,7 @@ def test_layers_are_found_by_their_last_name():
     [
         (
             ["q_prj"],
-            r"lora\.target: this base has no linear layer 'q_prj' \(did you mean 'q_proj'\?\); it has",
+            r"target: this base has no linear layer 'q_prj' \(did you mean 'q_proj'\?\); it has",
         ),
         (["q_proj", "c_attn"], r"no linear layer 'c_attn'.*; it has down_proj, gate_proj, k_proj"),
         (["lm_head"], r"no linear layer 'lm_head'"),
@@ -289,5 +290,8 @@ def test_a_target_that_is_no_linear_layer_of_the_trunk_is_refused(target: list[s
 
 
 def test_a_base_of_an_unknown_make_asks_for_the_layers():
-    with pytest.raises(ModelError, match=r"lora\.target: name the layers to adapt; this base has .*Wqkv"):
+    with pytest.raises(
+        ModelError,
+        match=r"target: name the layers to adapt, or attention or all-linear; this base has .*Wqkv",
+    ):
         attach(build("mpt"))
