@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 # candidate's own, by a number, or not at all but by the probability of the text.
 Answering = Literal["label", "choose", "generate", "number", "likelihood"]
 Style = Literal["instruction", "question", "cloze"]
+# The field that rows may have beside those that their task reads: of which task of a family they are.
+FAMILY = "task"
 
 
 class Settings(BaseModel):
@@ -200,6 +202,7 @@ class Method(ABC):
     adapted: ClassVar[type[Adapted]]
     bases: ClassVar[tuple[BaseKind, ...]] = ("causal",)  # the kinds of base that it runs on
     searches: ClassVar[bool] = False  # whether `fit` looks for the best by `data.metric`
+    needs_tasks: ClassVar[bool] = False  # whether rows must say of which task of a family they are
 
     class Settings(Settings):
         """No settings unless a subclass declares some."""
@@ -211,6 +214,10 @@ class Method(ABC):
     @abstractmethod
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
         """Learn from `data` on `base`."""
+
+    def data_fault(self, data: Data) -> str | None:
+        """Why nothing can be learned from these rows; None if it can. Asked before weights are loaded."""
+        return None
 
     @classmethod
     def needs(cls, settings: BaseModel) -> Sequence[str]:

@@ -27,7 +27,8 @@ class Example:
 
     `messages` holds the whole conversation (answer included) for rows that came as one, `options` the
     answers of a row that brings its own; both are empty otherwise. `slices` says in which part of the data
-    the row lies, by each column of `data.slices`.
+    the row lies, by each column of `data.slices`, and `task`, where there are several tasks of one family,
+    of which of them it is, by the column `data.columns.task`.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Example:
     messages: tuple[Message, ...] = ()
     options: tuple[str, ...] = ()
     slices: Mapping[str, str] = field(default_factory=dict, hash=False)
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Record:
     negative_log_likelihood: float | None = None
     tokens: int = 0
     slices: Mapping[str, str] = field(default_factory=dict)
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)

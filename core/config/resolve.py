@@ -18,7 +18,7 @@ from .gates import check_gates
 from .kinds import check_kinds
 from .places import check_base, check_files, check_packages
 from .schema import Config
-from .task import check_task, check_templates, find_task
+from .task import check_family, check_task, check_templates, find_task
 
 # Mappings whose keys are the user's own.
 LEAVES = ("columns",)
@@ -74,7 +74,8 @@ def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fa
     faults += wrong
     name = task.name if task else None
     drafts, wrong = Drafting(registry, name, document.folder).drafts(entries)
-    return drafts, [*faults, *wrong, *check_kinds(document, name, drafts, registry)]
+    faults += [*wrong, *check_family(values, drafts)]
+    return drafts, [*faults, *check_kinds(document, name, drafts, registry)]
 
 
 def _check_schema(values: Mapping[str, Any]) -> list[Fault]:

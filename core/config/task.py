@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -11,7 +11,8 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from ..discovery import Registry
 from ..errors import PluginError, did_you_mean
-from ..method import Task
+from ..method import FAMILY, Task
+from .drafts import Draft
 from .faults import Fault, unknown
 
 TEMPLATES = ("prompt", "response")
@@ -37,6 +38,20 @@ def check_task(values: Mapping[str, Any], task: type[Task], registry: Registry) 
             yield Fault("data.instruction", f"the task {task.name!r} asks nothing: leave it out")
 
 
+def check_family(values: Mapping[str, Any], drafts: Iterable[Draft]) -> Iterator[Fault]:
+    """Of methods that learn from several tasks, where no column says which row is of which."""
+    data = values.get("data")
+    columns = data.get("columns") if isinstance(data, dict) else None
+    if isinstance(columns, dict) and FAMILY in columns:
+        return
+    for name in dict.fromkeys(draft.method.name for draft in drafts if draft.method.needs_tasks):
+        yield Fault(
+            f"methods.{name}",
+            "learns from several tasks of one family, and no column says which row is of which: "
+            f"expected `{FAMILY}: COLUMN` under data.columns",
+        )
+
+
 def check_templates(data: Any) -> Iterator[Fault]:
     for key in TEMPLATES:
         if isinstance(data, dict) and isinstance(data.get(key), str):
@@ -58,7 +73,7 @@ def _metric_faults(metric: str, task: type[Task], registry: Registry) -> Iterato
 
 def _field_faults(data: Mapping[str, Any], columns: Mapping[str, Any], task: type[Task]) -> Iterator[Fault]:
     for field in columns:
-        if field not in task.columns:
+        if field not in (*task.columns, FAMILY):
             what = f"field of the task {task.name!r}"
             yield Fault(f"data.columns.{field}", unknown(what, field, task.columns))
     for key, field in zip_longest(TEMPLATES, list(task.columns)[: len(TEMPLATES)]):

@@ -2,7 +2,8 @@
 
 Either the config names every field, by `columns` and by the templates `prompt` (the task's first
 field) and `response` (its second), or it names none: then each is read from the column of its own name,
-or as the form of the rows says.
+or as the form of the rows says. Rows of any task may have another column, `columns.task`, which says to
+which of several tasks of one family they belong.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ..errors import ConfigError, DataError, RowFault, did_you_mean
-from ..method import SourceRow, Task
+from ..method import FAMILY, SourceRow, Task
 from ..types import Example
-from .fields import MissingField
+from .fields import MissingField, required_label
 from .forms import Form, recognise
 from .templates import Template, UnknownColumn
 
@@ -29,18 +30,20 @@ class Columns:
     named: Mapping[str, str] = field(default_factory=dict)
     templates: Mapping[str, Template] = field(default_factory=dict)
     slices: Sequence[str] = ()
+    family: str | None = None
     form: Form | None = None
 
     @classmethod
     def of(cls, task: Task, data: Mapping[str, Any]) -> Self:
         """From the config's `data`. Raises ConfigError for fields that the task does not have."""
         named = dict(data.get("columns") or {})
+        family = named.pop(FAMILY, None) if FAMILY not in task.columns else None
         unknown = [name for name in named if name not in task.columns]
         if unknown:
             has = f"task {task.name} has the fields {', '.join(task.columns)}"
             faults = [f"no field {name!r}{did_you_mean(name, task.columns)}; {has}" for name in unknown]
             raise ConfigError("data.columns", faults)
-        return cls(task, named, _templates(task, data, named), tuple(data.get("slices") or ()))
+        return cls(task, named, _templates(task, data, named), tuple(data.get("slices") or ()), family)
 
     def fitted(self, head: Sequence[SourceRow]) -> Self:
         """The same, or, where the config names no field, by the form in which the first rows are."""
@@ -53,7 +56,7 @@ class Columns:
         if row.fault is not None:
             raise RowFault(row.fault)
         example = self.task.example("", self._fields(row.fields))
-        return replace(example, slices=self._slices(row.fields)) if self.slices else example
+        return replace(example, slices=self._slices(row.fields), task=self._task(row.fields))
 
     def check(self, place: str, head: Sequence[SourceRow]) -> None:
         """Raises DataError where not one of the first rows has what the config or the task asks for.
@@ -64,7 +67,7 @@ class Columns:
         faults = [self._fault(row) for row in rows]
         there = _names(rows)
         if rows:
-            self._require_slices(place, there)
+            self._require_others(place, there)
         if not rows or None in faults:
             return
         self._require_columns(place, there)
@@ -86,6 +89,9 @@ class Columns:
         """A row that says nothing in one of the columns lies in the slice of no name."""
         return {name: "" if row.get(name) is None else str(row[name]) for name in self.slices}
 
+    def _task(self, row: Row) -> str:
+        return required_label(row, self.family) if self.family else ""
+
     def _fault(self, row: SourceRow) -> RowFault | None:
         try:
             self.read(row)
@@ -102,11 +108,14 @@ class Columns:
         if unknown:
             raise DataError(f"{place}: {'; '.join(unknown)}. The columns are {', '.join(there)}")
 
-    def _require_slices(self, place: str, there: Sequence[str]) -> None:
-        for column in self.slices:
+    def _require_others(self, place: str, there: Sequence[str]) -> None:
+        """The columns that the task itself does not read."""
+        others = [("data.slices", column) for column in self.slices]
+        others += [(f"data.columns.{FAMILY}", self.family)] if self.family else []
+        for key, column in others:
             if column not in there:
                 raise DataError(
-                    f"{place}: data.slices: no row has a column {column!r}{did_you_mean(column, there)}. "
+                    f"{place}: {key}: no row has a column {column!r}{did_you_mean(column, there)}. "
                     f"The columns are {', '.join(there)}"
                 )
 

@@ -33,10 +33,11 @@ def keys_of(example: Example) -> bytes:
     """One record of KEYS. Raises RowFault for text that no file can hold.
 
     The options of a row belong to its input, in whatever order they stand: "Which one is right?" alone
-    does not make two rows the same.
+    does not make two rows the same. So does the task of a family that it is of.
     """
     try:
-        asked = "\0".join((example.input, *sorted(example.options))).encode()
+        family = (f"\0{example.task}",) if example.task else ()
+        asked = "\0".join((example.input, *sorted(example.options), *family)).encode()
         expected = example.expected.encode()
     except UnicodeEncodeError as error:
         raise RowFault(f"wrong encoding: half a surrogate pair, {error.object[error.start]!r}") from None

@@ -28,6 +28,7 @@ EXAMPLE_FEATURES = Features(
         "messages": Value("string"),
         "options": List(Value("string")),
         "slices": Value("string"),
+        "task": Value("string"),
     }
 )
 ENCODED_FEATURES = Features(
@@ -75,8 +76,8 @@ class ArrowSplit:
     """One split, read from its folder as asked (`types.Split`)."""
 
     def __init__(self, rows: Dataset) -> None:
-        self._examples = rows.select_columns(["id", "input", "expected", "messages", "options", "slices"])
         prepared = [name for name in ("tokens", "trained") if name in rows.column_names]
+        self._examples = rows.remove_columns(["line", *prepared])
         self._encoded = rows.select_columns(prepared)
 
     def __len__(self) -> int:
@@ -135,6 +136,7 @@ def example_batch(lines: Sequence[Line]) -> pa.RecordBatch:
         "messages": [_as_json(example.messages) for example in examples],
         "options": [list(example.options) for example in examples],
         "slices": [_slices_as_json(example.slices) for example in examples],
+        "task": [example.task for example in examples],
     }
     return pa.RecordBatch.from_pydict(columns, schema=EXAMPLE_FEATURES.arrow_schema)
 
@@ -173,7 +175,7 @@ def _example(row: Mapping[str, Any]) -> Example:
     turns = json.loads(row["messages"]) if row["messages"] else ()
     messages = tuple(Message(turn["role"], turn["content"]) for turn in turns)
     options, slices = tuple(row["options"]), json.loads(row["slices"])
-    return Example(row["id"], row["input"], row["expected"], messages, options, slices)
+    return Example(row["id"], row["input"], row["expected"], messages, options, slices, row["task"])
 
 
 def _as_json(messages: Sequence[Message]) -> str:

@@ -95,6 +95,7 @@ KINDS: Mapping[str, Kind] = {
                 f"a tuple of some of {', '.join(BASES)}",
                 lambda value: _are_names(value) and set(value) <= set(BASES),
             ),
+            "needs_tasks": Attribute("True or False", lambda value: isinstance(value, bool)),
             "Settings": SETTINGS,
         },
     ),

@@ -36,6 +36,7 @@ def _record(example: Example, said: Prediction) -> Record:
         negative_log_likelihood=said.negative_log_likelihood,
         tokens=said.tokens,
         slices=example.slices,
+        task=example.task,
     )
 
 

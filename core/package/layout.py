@@ -82,6 +82,7 @@ def example_of(row: Mapping[str, Any]) -> Example:
         messages=tuple(Message(**message) for message in row["messages"]),
         options=tuple(row["options"]),
         slices=row["slices"],
+        task=row.get("task", ""),
     )
 
 
@@ -109,9 +110,10 @@ def asked_rows(folder: Path) -> list[Json]:
 
 
 def _asked(row: Json) -> Json:
+    task = {"task": row["task"]} if row.get("task") else {}
     if row["messages"]:
-        return {"messages": row["messages"][:-1]}
-    return {"input": row["input"], **({"options": row["options"]} if row["options"] else {})}
+        return {"messages": row["messages"][:-1], **task}
+    return {"input": row["input"], **({"options": row["options"]} if row["options"] else {}), **task}
 
 
 def write_manifest(folder: Path) -> None:

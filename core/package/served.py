@@ -51,6 +51,8 @@ class Served:
     def answer(self, rows: Sequence[Row]) -> list[str]:
         """The answer to each row: `input`, and `options` where the task has each row bring its own.
 
+        `task` says of which task of a family a row is, where the candidate was fitted to several.
+
         A conversation comes as `messages`, the last one the user's. Raises ModelError for a row that
         cannot be read, DataError for one that cannot be put to the model.
         """
@@ -58,14 +60,14 @@ class Served:
         return [said.predicted for said in self.adapted.predict(examples)]
 
     def _example(self, place: int, row: Row) -> Example:
-        messages = _given(row, "messages")
+        messages, task = _given(row, "messages"), str(_given(row, "task") or "")
         try:
             if messages:
                 turns = [dict(turn) for turn in messages]
                 conversation = parse_conversation([*turns, {"role": "assistant", "content": UNSAID}])
-                return Example(str(place), before_answer(conversation), UNSAID, conversation)
+                return Example(str(place), before_answer(conversation), UNSAID, conversation, task=task)
             text = required_text({"input": _given(row, "input")}, "input")
-            return Example(str(place), text, "", options=self._options(row))
+            return Example(str(place), text, "", options=self._options(row), task=task)
         except RowFault as fault:
             raise ModelError(f"row {place + 1}: {fault}") from fault
 

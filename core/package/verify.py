@@ -108,7 +108,7 @@ def _answers(predictions: Path, served: Served) -> str:
 
 def _row(record: Record, served: Served) -> dict[str, Any]:
     """The line of a predictions file as an example with its answer."""
-    example = Example(record.id, record.input, record.expected, slices=record.slices)
+    example = Example(record.id, record.input, record.expected, slices=record.slices, task=record.task)
     if served.task.answering == "choose":  # it scores each of the row's options, in their order
         example = replace(example, options=tuple(record.scores or ()))
     if served.task.answering == "generate":

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..data.store import load_schema, load_split
 from ..discovery import Registry, discover
+from ..errors import DataError
 from ..evaluation.metrics import metrics_of
-from ..method import Data
+from ..method import Data, Method
 from ..model.adapter import Description, build_method, write_adapter
 from ..training.context import FitContext
 from .candidate import open_base
@@ -23,6 +24,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     description = _description(spec, registry)
     method = build_method(candidate["method"], candidate["settings"], registry)
     data = _data(spec, registry)
+    _require_rows(method, data)
     base = open_base(spec)
     started = time.perf_counter()
     adapted = method.fit(base, data, FitContext(folder))
@@ -36,6 +38,12 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "report": asdict(report) if report else None,
         "searched": asdict(adapted.searched) if adapted.searched else None,
     }
+
+
+def _require_rows(method: Method, data: Data) -> None:
+    fault = method.data_fault(data)
+    if fault:
+        raise DataError(f"{method.name}: {fault}")
 
 
 def _description(spec: Mapping[str, Any], registry: Registry) -> Description:

@@ -152,12 +152,13 @@ def _log(package: Path, run_id: str) -> str:
 
 def _columns(rows: list[dict[str, Any]]) -> list[ColSpec]:
     """The columns that a user of the package gives."""
+    task = [ColSpec("string", "task")] if any("task" in row for row in rows) else []
     if any("messages" in row for row in rows):
         turn = Object([Property("role", DataType.string), Property("content", DataType.string)])
         columns = [ColSpec("string", "input", required=False)]
-        return [*columns, ColSpec(Array(turn), "messages", required=False)]
+        return [*columns, ColSpec(Array(turn), "messages", required=False), *task]
     options = [ColSpec(Array(DataType.string), "options")] if any("options" in row for row in rows) else []
-    return [ColSpec("string", "input"), *options]
+    return [ColSpec("string", "input"), *options, *task]
 
 
 def _requirements(lineage: Mapping[str, Any]) -> list[str]:

@@ -146,3 +146,25 @@ def test_a_slice_that_no_row_has_is_told_with_the_nearest_name(tmp_path):
         DataError, match=r"data.slices: no row has a column 'chanel' \(did you mean 'channel'\?\)"
     ):
         columns.check("rows.jsonl", [row])
+
+
+@pytest.mark.parametrize("named", [{"input": "q", "label": "a"}, {}])
+def test_any_row_may_say_of_which_task_of_a_family_it_is(named):
+    columns = Columns.of(Classify(), {"columns": {**named, "task": "domain"}})
+    row = {"q": "where?", "a": "here", "input": "where?", "label": "here"}
+    read = columns.fitted([SourceRow(1, row)]).read
+    assert read(SourceRow(1, {**row, "domain": " banking "})).task == "banking"
+    assert read(SourceRow(1, {**row, "domain": 7})).task == "7"
+    with pytest.raises(RowFault, match="domain is null"):
+        read(SourceRow(2, {**row, "domain": None}))
+    with pytest.raises(RowFault, match="domain is missing"):
+        read(SourceRow(3, row))
+
+
+def test_a_column_of_tasks_that_no_row_has_is_told_with_the_nearest_name():
+    columns = Columns.of(Classify(), {"columns": {"task": "domian"}})
+    row = SourceRow(1, {"input": "where?", "label": "here", "domain": "maps"})
+    with pytest.raises(
+        DataError, match=r"data.columns.task: no row has a column 'domian' \(did you mean 'domain'\?\)"
+    ):
+        columns.check("rows.jsonl", [row])

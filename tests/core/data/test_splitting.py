@@ -100,6 +100,13 @@ def test_ids_hold_for_good():
     assert found["side"][0] == found["side"][3]
 
 
+def test_the_same_words_asked_in_another_task_are_another_input():
+    rows = [Example("", "is it due?", "yes", task=task) for task in ("", "bills", "books", "bills")]
+    inputs = as_keys(bytearray(b"".join(keys_of(row) for row in rows)))["input"].tolist()
+    assert inputs[1] == inputs[3]
+    assert len(set(inputs)) == 3
+
+
 def test_half_a_surrogate_pair_is_a_fault():
     with pytest.raises(RowFault, match="half a surrogate pair"):
         keys_of(Example("", "x", "\udc00"))

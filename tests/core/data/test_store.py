@@ -21,7 +21,7 @@ from stepladder.plugins.tasks.classify import Classify
 EXAMPLES = [
     Example("r1", "Grüß dich\n", "a"),
     Example("r2", "user: Hi", "Hello", messages=(Message("user", "Hi"), Message("assistant", "Hello"))),
-    Example("r3", "Where?", "bank", options=("bank", "river")),
+    Example("r3", "Where?", "bank", options=("bank", "river"), task="places"),
 ]
 LINES = list(enumerate(EXAMPLES, start=10))
 ENCODED = [Encoded([1, 2], [False, True]), Encoded([3], [True]), Encoded([49151, 0, 5], [False, True, True])]
@@ -62,7 +62,8 @@ def test_the_folder_is_one_of_datasets_read_from_the_disk(tmp_path):
     assert rows.features == ENCODED_FEATURES
     assert rows[2] == {
         "id": "r3", "line": 12, "input": "Where?", "expected": "bank", "messages": "",
-        "options": ["bank", "river"], "slices": "{}", "tokens": [49151, 0, 5], "trained": [False, True, True],
+        "options": ["bank", "river"], "slices": "{}", "task": "places", "tokens": [49151, 0, 5],
+        "trained": [False, True, True],
     }  # fmt: skip
     assert [file["filename"].rsplit("/", 1)[1] for file in rows.cache_files] == ["data-00000-of-00001.arrow"]
 

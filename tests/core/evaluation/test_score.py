@@ -48,6 +48,7 @@ def test_a_predictions_file_has_a_line_a_record_and_reads_back(tmp_path):
         "negative_log_likelihood",
         "tokens",
         "slices",
+        "task",
         "score",
     ]
     assert read_predictions(tmp_path / "predictions.jsonl") == rows
