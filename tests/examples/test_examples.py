@@ -26,7 +26,7 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_config_has_no_fault_and_says_what_it_is_for(path, registry):
     assert load_config(path, registry=registry).candidates
     assert path.read_text().splitlines()[1] == f"#   stepladder run examples/{path.parent.name}/{path.name}"
