@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .types import BaseKind
+from .types import Ability, BaseKind
 
 DEFAULT_BASE = "smollm2-135m-instruct"
 DEFAULT_ENCODER = "all-minilm-l6-v2"
@@ -54,6 +54,12 @@ def packaged_bases() -> dict[str, Packaged]:
             license="Apache-2.0",
         ),
     }
+
+
+def abilities(kind: BaseKind) -> tuple[Ability, ...]:
+    """What a decoder may ask of a base of that kind."""
+    able: dict[BaseKind, tuple[Ability, ...]] = {"causal": ("write", "likelihood", "extend")}
+    return able.get(kind, ())
 
 
 def base_kind(model: Mapping[str, Any]) -> BaseKind:

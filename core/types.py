@@ -11,6 +11,8 @@ SplitName = Literal["train", "validation", "test"]
 Origin = Literal["default", "file", "flag"]
 # What a base can do: write words, or only read them; `none` is of runs whose methods need no base.
 BaseKind = Literal["causal", "encoder", "none"]
+# What a decoder may ask of a base: whole answers, how likely they are, or to go on from a beginning.
+Ability = Literal["write", "likelihood", "extend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Prediction:
 
     `scores` maps each possible answer to its log-probability or score where the candidate has one.
     `negative_log_likelihood` (nats) and `tokens` are of the expected text, where the task is `text`.
+    `written_tokens` counts all that were written for it, for answers that were passed over too.
     """
 
     id: str
@@ -76,6 +79,47 @@ class Prediction:
     scores: Mapping[str, float] | None = None
     negative_log_likelihood: float | None = None
     tokens: int = 0
+    written_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn: temperature 0 is greedy; top_k and top_p cut the tail."""
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a candidate wrote for one example, from the first token on.
+
+    `tokens` is the number of those written, the one that ended it included, and `log_probability` (nats)
+    their sum under the candidate itself, at temperature 1 with no tail cut; None where the base does not
+    tell. `ended` is whether the candidate came to an end, or else to the limit. `ids` are the tokens
+    themselves without the end, from which `Writer.extend` goes on; empty where the base shows none.
+    """
+
+    text: str
+    tokens: int
+    log_probability: float | None = None
+    ended: bool = True
+    ids: tuple[int, ...] = ()
+
+    @property
+    def mean_log_probability(self) -> float | None:
+        """Nats a token."""
+        return None if self.log_probability is None else self.log_probability / max(1, self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a decoder settled on, and how many tokens were written for it, passed-over answers included."""
+
+    text: str
+    written_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +135,7 @@ class Record:
     tokens: int = 0
     slices: Mapping[str, str] = field(default_factory=dict)
     task: str = ""
+    written_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

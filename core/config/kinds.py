@@ -8,16 +8,23 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from ..bases import DEFAULT_BASE, base_kind, known_model_config
+from ..bases import DEFAULT_BASE, abilities, base_kind, known_model_config
 from ..discovery import Registry
-from ..method import Method
-from ..types import BaseKind
+from ..method import Answering, Method
+from ..types import Ability, BaseKind
+from .decoders import name_and_settings
 from .document import Document
 from .drafts import Draft
 from .faults import Fault
 
 DOES = {"causal": "a base that writes", "encoder": "a base that reads", "none": "no base (`base: null`)"}
 IS = {"causal": "is a causal model", "encoder": "is an encoder", "none": "is none"}
+WRITTEN: tuple[Answering, ...] = ("generate", "number")
+ASKS: Mapping[Ability, str] = {
+    "write": "write answers",
+    "likelihood": "tell how likely an answer is",
+    "extend": "go on from a beginning",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,24 @@ class Footing:
                 f"with these settings and on {self.base} (its kind: {self.kind}) it does the tasks "
                 f"{', '.join(able) or 'none'}, found {self.task!r}"
             )
-        return method.base_fault(settings, self.model)
+        return method.base_fault(settings, self.model) or self._decoder_fault(settings)
+
+    def _decoder_fault(self, settings: BaseModel) -> str | None:
+        """Why the decoder that the settings name asks too much of the base, for a task that it writes for."""
+        named = getattr(settings, "decoder", None)
+        if named is None or self.registry.task(self.task).answering not in WRITTEN:
+            return None
+        name, given = name_and_settings(named)
+        decoder = self.registry.decoder(name)
+        able = abilities(self.kind)
+        missing = [ASKS[each] for each in decoder.asks(decoder.Settings(**given)) if each not in able]
+        if not missing:
+            return None
+        can = ", ".join(ASKS[each] for each in able) or "nothing of that kind"
+        return (
+            f"the decoder {name!r} with these settings asks a base to {' and to '.join(missing)}; "
+            f"{self.base} {IS[self.kind]}, which is able to {can}"
+        )
 
     def _other_kind(self, method: type[Method]) -> str:
         wanted = " or ".join(DOES[kind] for kind in method.bases)

@@ -37,6 +37,7 @@ def _record(example: Example, said: Prediction) -> Record:
         tokens=said.tokens,
         slices=example.slices,
         task=example.task,
+        written_tokens=said.written_tokens,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from ..config.decoders import name_and_settings
 from ..discovery import Registry
 from ..errors import ModelError
 from ..method import Adapted, DataSchema, Decoder, Method
@@ -106,7 +107,7 @@ def build_decoder(choice: str | Mapping[str, Mapping[str, Any]] | None, registry
     """A decoder from its name, or from {name: settings}."""
     if choice is None:
         return None
-    ((name, settings),) = choice.items() if isinstance(choice, Mapping) else ((choice, {}),)
+    name, settings = name_and_settings(choice)
     kind = registry.decoder(name)
     return kind(kind.Settings(**settings))
 

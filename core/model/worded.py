@@ -21,9 +21,10 @@ from ..data.numbers import number_as_text, number_in
 from ..data.wording import Wording, content_free
 from ..errors import ModelError, StepError
 from ..method import Adapted, DataSchema, Method, Prompt, Trainable, Writer
-from ..types import Encoded, Example, MergeReport, Message, Prediction
+from ..types import Encoded, Example, MergeReport, Message, Prediction, Sampling, Written
 from .base import Base
-from .generate import Decoding, generate
+from .engine import TreeEngine
+from .generate import Continuation, Decoding, generate
 from .root import learned_length
 
 Rule = Literal["sum", "mean", "prior"]
@@ -163,7 +164,10 @@ class Worded(Adapted, Writer):
     def _write_answers(self, examples: Sequence[Example]) -> list[Prediction]:
         assert self.method.decoder is not None, "worded methods are built with a decoder"
         answers = self.method.decoder.decode(self, examples)
-        return [Prediction(example.id, answer) for example, answer in zip(examples, answers, strict=True)]
+        return [
+            Prediction(example.id, answer.text, written_tokens=answer.written_tokens)
+            for example, answer in zip(examples, answers, strict=True)
+        ]
 
     def _write_numbers(self, examples: Sequence[Example]) -> list[Prediction]:
         """The first number that is written; where none is, all that is written, for the user to see."""
@@ -183,16 +187,52 @@ class Worded(Adapted, Writer):
             for example, values in zip(examples, self.base.engine.log_probabilities(rows), strict=True)
         ]
 
-    def write(
-        self, examples: Sequence[Example], *, temperature: float, top_k: int | None, top_p: float, seed: int
-    ) -> list[str]:
-        limit = getattr(self.method.settings, "max_new_tokens", 128)
-        decoding = Decoding(temperature, top_k, top_p, limit, seed)
-        renderer = self.base.renderer
-        prompts = self.wording.prompts(examples)
+    @property
+    def max_new_tokens(self) -> int:
+        return getattr(self.method.settings, "max_new_tokens", 128)
+
+    def write(self, examples: Sequence[Example], sampling: Sampling, count: int = 1) -> list[list[Written]]:
+        nothing = [Written("", 0)] * len(examples)
+        return self.extend(examples, nothing, sampling, count, self.max_new_tokens)
+
+    def extend(
+        self,
+        examples: Sequence[Example],
+        beginnings: Sequence[Written],
+        sampling: Sampling,
+        count: int,
+        most_tokens: int,
+    ) -> list[list[Written]]:
+        longest = max((len(begun.ids) for begun in beginnings), default=0)
+        limit = min(most_tokens, self.max_new_tokens - longest)
+        asked = self.wording.prompts(examples)
+        prompts = [[*prompt, *begun.ids] for prompt, begun in zip(asked, beginnings, strict=True)]
         self._require_room(max(map(len, prompts), default=0) + limit)
-        tokens = generate(self.base.model, prompts, renderer.stop_ids, decoding)
-        return [renderer.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in tokens]
+        decoding = Decoding(**asdict(sampling), max_new_tokens=limit, count=count)
+        shared = isinstance(self.base.engine, TreeEngine)
+        drawn = generate(self.base.model, prompts, self.base.renderer.stop_ids, decoding, shared)
+        return [
+            [self._written(begun, each) for each in continuations]
+            for begun, continuations in zip(beginnings, drawn, strict=True)
+        ]
+
+    def _written(self, begun: Written, drawn: Continuation) -> Written:
+        ids = (*begun.ids, *drawn.tokens)
+        text = self.base.renderer.tokenizer.decode(ids, skip_special_tokens=True)
+        return Written(
+            text=text.strip(),
+            tokens=begun.tokens + len(drawn.log_probabilities),
+            log_probability=(begun.log_probability or 0.0) + sum(drawn.log_probabilities),
+            ended=drawn.ended,
+            ids=ids,
+        )
+
+    def log_probabilities(self, pairs: Sequence[tuple[Example, str]]) -> list[list[float]]:
+        return self._log_probabilities(self.wording.answers(pairs))
+
+    def scorer_faults(self) -> Mapping[str, int] | None:
+        scorer = self.method.decoder.scorer if self.method.decoder else None
+        return scorer.faults if scorer else None
 
     def _require_room(self, tokens: int) -> None:
         """Raises StepError where prompt and answer are longer than the base can attend to."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...core.hookspecs import hookimpl
 from ...core.method import Decoder, Writer
-from ...core.types import Example
+from ...core.types import Answer, Example, Sampling
 
 
 @hookimpl
@@ -17,5 +17,5 @@ def stepladder_decoders() -> Sequence[type[Decoder]]:
 class Greedy(Decoder):
     name = "greedy"
 
-    def decode(self, writer: Writer, examples: Sequence[Example]) -> list[str]:
-        return writer.write(examples, temperature=0.0, top_k=None, top_p=1.0, seed=0)
+    def decode(self, writer: Writer, examples: Sequence[Example]) -> list[Answer]:
+        return [Answer(written.text, written.tokens) for (written,) in writer.write(examples, Sampling())]

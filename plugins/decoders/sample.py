@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ...core.hookspecs import hookimpl
 from ...core.method import Decoder, Writer
-from ...core.types import Example
+from ...core.types import Answer, Example, Sampling
 
 
 @hookimpl
@@ -31,12 +31,6 @@ class Sample(Decoder):
 
     settings: Settings
 
-    def decode(self, writer: Writer, examples: Sequence[Example]) -> list[str]:
-        chosen = self.settings
-        return writer.write(
-            examples,
-            temperature=chosen.temperature,
-            top_k=chosen.top_k,
-            top_p=chosen.top_p,
-            seed=chosen.seed,
-        )
+    def decode(self, writer: Writer, examples: Sequence[Example]) -> list[Answer]:
+        sampling = Sampling(**self.settings.model_dump())
+        return [Answer(written.text, written.tokens) for (written,) in writer.write(examples, sampling)]

@@ -18,7 +18,7 @@ from pathlib import Path
 from stepladder.core.hookspecs import hookimpl
 from stepladder.core.method import Adapted, Decoder, Gate, Method, Metric, Scorer, Settings, Source, SourceRow
 from stepladder.core.method import Task, Verdict, WordedSettings
-from stepladder.core.types import Example, Prediction
+from stepladder.core.types import Answer, Example, Prediction, Sampling, Written
 
 STEPLADDER_API = 1
 
@@ -34,10 +34,10 @@ class Same(Adapted):
 
     def predict(self, examples):
         answers = self.method.decoder.decode(self, examples)
-        return [Prediction(each.id, said) for each, said in zip(examples, answers, strict=True)]
+        return [Prediction(each.id, said.text) for each, said in zip(examples, answers, strict=True)]
 
-    def write(self, examples, **how):
-        return [self.answer for _ in examples]
+    def write(self, examples, sampling, count=1):
+        return [[Written(self.answer, 1)] for _ in examples]
 
     def save(self, folder):
         (folder / "same.json").write_text(json.dumps(self.answer))
@@ -98,14 +98,13 @@ class Shout(Decoder):
     name = "x_shout"
 
     def decode(self, writer, examples):
-        written = writer.write(examples, temperature=0.0, top_k=None, top_p=1.0, seed=0)
-        return [text.upper() for text in written]
+        return [Answer(said.text.upper(), said.tokens) for (said,) in writer.write(examples, Sampling())]
 
 
 class Length(Scorer):
     name = "x_length"
 
-    def score(self, example, answer):
+    def score(self, example, answer, ended):
         return float(len(answer))
 
 

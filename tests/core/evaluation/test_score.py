@@ -49,6 +49,7 @@ def test_a_predictions_file_has_a_line_a_record_and_reads_back(tmp_path):
         "tokens",
         "slices",
         "task",
+        "written_tokens",
         "score",
     ]
     assert read_predictions(tmp_path / "predictions.jsonl") == rows

@@ -156,7 +156,7 @@ def test_greedy_writing_is_the_arg_max_behind_it(model_of, rows, kind: Callable[
     vectors.data = vectors.data.float()
     stand_before(model, learned)
     prompts = [rows[0].tokens, [7], rows[5].tokens, rows[1].tokens, rows[4].tokens[:15]]
-    written = generate(model, prompts, NEVER, Decoding(max_new_tokens=6))
+    written = [row[0].tokens for row in generate(model, prompts, NEVER, Decoding(max_new_tokens=6))]
     for prompt, tokens in zip(prompts, written, strict=True):
         for place in range(6):
             with torch.no_grad():

@@ -13,7 +13,7 @@ from stepladder.core.method import DataSchema, Decoder, Prompt, Settings
 from stepladder.core.model.base import Base
 from stepladder.core.model.engine import Engine
 from stepladder.core.model.worded import OptionScore, Worded
-from stepladder.core.types import Encoded, Example, Message
+from stepladder.core.types import Answer, Encoded, Example, Message, Sampling
 from stepladder.plugins.decoders.greedy import Greedy
 from stepladder.plugins.methods.lora import Lora
 from stepladder.plugins.methods.zero_shot import ZeroShot
@@ -248,11 +248,12 @@ class Shout(Decoder):
     name = "shout"
 
     def decode(self, writer, examples):
-        greedy = writer.write(examples, temperature=0.0, top_k=None, top_p=1.0, seed=0)
-        drawn = writer.write(examples, temperature=1.5, top_k=5, top_p=0.9, seed=7)
-        again = writer.write(examples, temperature=1.5, top_k=5, top_p=0.9, seed=7)
+        greedy = writer.write(examples, Sampling())
+        drawn = writer.write(examples, Sampling(1.5, top_k=5, top_p=0.9, seed=7))
+        again = writer.write(examples, Sampling(1.5, top_k=5, top_p=0.9, seed=7))
         assert drawn == again, "a seed fixes what is drawn"
-        return [f"{one}|{two}" for one, two in zip(greedy, drawn, strict=True)]
+        pairs = [(one, two) for (one,), (two,) in zip(greedy, drawn, strict=True)]
+        return [Answer(f"{one.text}|{two.text}", one.tokens + two.tokens) for one, two in pairs]
 
 
 def test_a_decoder_writes_open_answers(base):

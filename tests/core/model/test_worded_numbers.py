@@ -2,7 +2,7 @@
 
 from stepladder.core.method import DataSchema, Decoder, Prompt, Settings
 from stepladder.core.model.worded import Worded
-from stepladder.core.types import Example
+from stepladder.core.types import Answer, Example
 from stepladder.plugins.methods.zero_shot import ZeroShot
 from stepladder.plugins.tasks.regress import Regress
 
@@ -17,7 +17,7 @@ class Fixed(Decoder):
         self.answers = answers
 
     def decode(self, writer, examples):
-        return self.answers
+        return [Answer(text, 3) for text in self.answers]
 
 
 def test_the_first_number_is_the_answer_and_text_without_one_stays(base):
@@ -28,3 +28,4 @@ def test_the_first_number_is_the_answer_and_text_without_one_stays(base):
     predictions = worded.predict([Example(f"r{place}", "the sea", "1") for place in range(4)])
     assert [each.predicted for each in predictions] == ["4.5", "3", "no idea", ""]
     assert [each.id for each in predictions] == ["r0", "r1", "r2", "r3"]
+    assert [each.written_tokens for each in predictions] == [3, 3, 3, 3]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from stepladder.core.method import Writer
-from stepladder.core.types import Example
+from stepladder.core.types import Answer, Example, Sampling, Written
 from stepladder.plugins.decoders.greedy import Greedy
 from stepladder.plugins.decoders.sample import Sample
 
@@ -15,32 +15,34 @@ ROWS = [Example("a", "one", ""), Example("b", "two", "")]
 
 
 class Echo(Writer):
-    """Writes each input back."""
+    """Writes each input back, in three tokens."""
+
+    max_new_tokens = 8
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[Any] = []
 
-    def write(self, examples, **how):
-        self.asked.append(how)
-        return [example.input for example in examples]
+    def write(self, examples, sampling, count=1):
+        self.asked.append((sampling, count))
+        return [[Written(example.input, 3)] for example in examples]
 
 
 @pytest.mark.parametrize(
-    "decoder, how",
+    "decoder, sampling",
     [
-        (Greedy(Greedy.Settings()), {"temperature": 0.0, "top_k": None, "top_p": 1.0, "seed": 0}),
-        (Sample(Sample.Settings()), {"temperature": 0.7, "top_k": None, "top_p": 0.95, "seed": 0}),
+        (Greedy(Greedy.Settings()), Sampling(temperature=0.0, top_k=None, top_p=1.0, seed=0)),
+        (Sample(Sample.Settings()), Sampling(temperature=0.7, top_k=None, top_p=0.95, seed=0)),
         (
             Sample(Sample.Settings(temperature=1.5, top_k=4, top_p=0.5, seed=9)),
-            {"temperature": 1.5, "top_k": 4, "top_p": 0.5, "seed": 9},
+            Sampling(temperature=1.5, top_k=4, top_p=0.5, seed=9),
         ),
     ],
     ids=["greedy", "sample", "sample as set"],
 )
-def test_one_draw_with_the_decoders_settings(decoder, how):
+def test_one_draw_with_the_decoders_settings(decoder, sampling):
     writer = Echo()
-    assert decoder.decode(writer, ROWS) == ["one", "two"]
-    assert writer.asked == [how]
+    assert decoder.decode(writer, ROWS) == [Answer("one", 3), Answer("two", 3)]
+    assert writer.asked == [(sampling, 1)]
 
 
 @pytest.mark.parametrize(
