@@ -214,6 +214,7 @@ class Method(ABC):
     bases: ClassVar[tuple[BaseKind, ...]] = ("causal",)  # the kinds of base that it runs on
     searches: ClassVar[bool] = False  # whether `fit` looks for the best by `data.metric`
     needs_tasks: ClassVar[bool] = False  # whether rows must say of which task of a family they are
+    needs_rows: ClassVar[bool] = True  # whether it can do nothing without training rows
 
     class Settings(Settings):
         """No settings unless a subclass declares some."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,18 @@ def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fa
     faults += wrong
     name = task.name if task else None
     drafts, wrong = Drafting(registry, name, document.folder).drafts(entries)
-    faults += [*wrong, *check_family(values, drafts)]
+    faults += [*wrong, *check_family(values, drafts), *_check_rows(values, drafts)]
     return drafts, [*faults, *check_kinds(document, name, drafts, registry)]
+
+
+def _check_rows(values: Mapping[str, Any], drafts: Iterable[Draft]) -> Iterator[Fault]:
+    """Faults of methods that need training rows in a run that is to have none."""
+    data = values.get("data")
+    limit = data.get("limit") if isinstance(data, dict) else None
+    if not isinstance(limit, dict) or limit.get("train") != 0:
+        return
+    for name in dict.fromkeys(draft.method.name for draft in drafts if draft.method.needs_rows):
+        yield Fault(f"methods.{name}", "needs training rows, and data.limit.train is 0")
 
 
 def _check_schema(values: Mapping[str, Any]) -> list[Fault]:

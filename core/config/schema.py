@@ -33,7 +33,7 @@ class Section(BaseModel):
 class Limit(Section):
     """At most so many rows of each split are used."""
 
-    train: int | None = Field(None, ge=1)
+    train: int | None = Field(None, ge=0, description="0: only methods that need no training rows")
     validation: int | None = Field(None, ge=1)
     test: int | None = Field(None, ge=1)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import pyarrow as pa
+
 from ..errors import DataError
 from ..method import DataSchema, Source, Task
 from ..types import SplitName
@@ -15,7 +17,7 @@ from .account import QUARANTINE_FILE, Accounts, Quarantine, require_rows, save_a
 from .columns import Columns
 from .identity import Keys
 from .reading import ReadRows, RowPlace, Say, read_place, write_kept
-from .splitting import Limits, Side, split_other, split_train
+from .splitting import Limits, Mask, Side, split_other, split_train
 from .store import record_batches, save_schema
 
 
@@ -61,10 +63,10 @@ def prepare(plan: DataPlan, folder: Path, say: Say) -> Accounts:
         rows = _read_all(plan, Path(interim), folder / QUARANTINE_FILE, say)
         sides = _split(plan, rows)
         accounts = _accounts(rows, sides)
-        _require_rows(rows, accounts)
+        _require_rows(plan, rows, accounts)
         for split, side in sides.items():
             write_kept(rows.get(split, rows["train"]), side.kept, folder / split)
-    labels = plan.task.labels(_expected(folder / "train"))
+        labels = plan.task.labels(_expected(rows["train"], sides["train"].usable))
     save_schema(folder, DataSchema(plan.task, plan.instruction, labels))
     save_accounts(folder, accounts)
     return accounts
@@ -83,7 +85,7 @@ def _read_all(plan: DataPlan, interim: Path, quarantine_path: Path, say: Say) ->
 def _split(plan: DataPlan, rows: Mapping[SplitName, ReadRows]) -> dict[SplitName, Side]:
     """Each split's rows; a row in two splits stays in test before validation, in validation before train."""
     keys: dict[SplitName, Keys] = {split: read.keys for split, read in rows.items()}
-    closed = len(rows["train"].keys) > 0 and bool(plan.task.labels(_expected(rows["train"].folder)))
+    closed = len(rows["train"].keys) > 0 and bool(plan.task.labels(_expected(rows["train"])))
     others: Sequence[Keys] = [keys[split] for split in ("test", "validation") if split in keys]
     train, validation = split_train(keys["train"], others, plan.share, plan.limits, closed)
     if "validation" in keys:
@@ -97,9 +99,10 @@ def _accounts(rows: Mapping[SplitName, ReadRows], sides: Mapping[SplitName, Side
     return {split: side.account.with_unreadable(unreadable.get(split, 0)) for split, side in sides.items()}
 
 
-def _require_rows(rows: Mapping[SplitName, ReadRows], accounts: Accounts) -> None:
+def _require_rows(plan: DataPlan, rows: Mapping[SplitName, ReadRows], accounts: Accounts) -> None:
     for split, read in rows.items():
-        require_rows(split, read.place.where, accounts[split])
+        if split != "train" or plan.limits.train != 0:
+            require_rows(split, read.place.where, accounts[split])
     if not accounts["validation"].kept:
         where, left = rows["train"].place.where, accounts["train"].kept
         raise DataError(
@@ -108,6 +111,13 @@ def _require_rows(rows: Mapping[SplitName, ReadRows], accounts: Accounts) -> Non
         )
 
 
-def _expected(folder: Path) -> Iterator[str]:
-    for batch in record_batches(folder):
-        yield from batch.column("expected").to_pylist()
+def _expected(rows: ReadRows, usable: Mask | None = None) -> Iterator[str]:
+    """The expected answers of the rows, or of the `usable` ones: a closed set is that of all training rows,
+    however few of them a limit keeps.
+    """
+    start = 0
+    for batch in record_batches(rows.folder):
+        answers = batch.column("expected")
+        chosen = slice(start, start + batch.num_rows)
+        yield from (answers if usable is None else answers.filter(pa.array(usable[chosen]))).to_pylist()
+        start = chosen.stop

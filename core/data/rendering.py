@@ -96,7 +96,8 @@ def render(rendering: Rendering, read: Path, folder: Path) -> Accounts:
             truncated = _write(rendered, folder / split, partial(quarantine.add, split, place))
             accounts[split] = before.rendered(quarantine.counts[split], truncated)
             quarantine.require_few(split, place, before.kept, rendering.max_bad)
-            require_rows(split, place, accounts[split])
+            if before.kept:  # a limit of 0 leaves no training row, as the user wants it
+                require_rows(split, place, accounts[split])
     save_accounts(folder, accounts)
     return accounts
 

@@ -24,16 +24,20 @@ class Limits:
 
     def held_out(self, share: float) -> int | None:
         """Of validation rows that are a share of train: by default as many as keeps the share what it is."""
-        if self.validation is not None or self.train is None:
+        if self.validation is not None or not self.train:
             return self.validation
         return max(1, round(self.train * share / (1 - share)))
 
 
 @dataclass(frozen=True)
 class Side:
-    """One split: which of the file's readable rows it keeps (shape [rows]), and its account."""
+    """One split: which of the file's readable rows it keeps, and which it would keep without a limit.
+
+    Both masks have the shape [rows].
+    """
 
     kept: Mask
+    usable: Mask
     account: Account
 
 
@@ -58,7 +62,7 @@ def split_train(
         held_out=_count(held_out),
         over_limit=_count(rest & ~kept),
     )
-    return Side(kept, account), _held_out_side(keys, held_out, limits.held_out(share), stratified)
+    return Side(kept, rest, account), _held_out_side(keys, held_out, limits.held_out(share), stratified)
 
 
 def split_other(keys: Keys, others: Sequence[Keys], limit: int | None, stratified: bool) -> Side:
@@ -72,7 +76,7 @@ def split_other(keys: Keys, others: Sequence[Keys], limit: int | None, stratifie
         leaked=_count(leaked),
         over_limit=_count(~leaked & ~kept),
     )
-    return Side(kept, account)
+    return Side(kept, ~leaked, account)
 
 
 def within_limit(keys: Keys, candidates: Mask, limit: int | None, stratified: bool) -> Mask:
@@ -101,7 +105,7 @@ def _turn(keys: Keys) -> npt.NDArray[np.float64]:
 def _held_out_side(keys: Keys, held_out: Mask, limit: int | None, stratified: bool) -> Side:
     kept = within_limit(keys, held_out, limit, stratified)
     read = _count(held_out)
-    return Side(kept, Account(read=read, kept=_count(kept), over_limit=read - _count(kept)))
+    return Side(kept, held_out, Account(read=read, kept=_count(kept), over_limit=read - _count(kept)))
 
 
 def _repeated(keys: Keys) -> Mask:

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...core.steps.execute import Outcome
-    from ...core.training.children import Children
     from ..planning import Planned, Request
-    from ..watch import Watcher
 
 Engine = Literal["prefect", "inline"]
 RUNS = Path("runs")
@@ -29,6 +27,7 @@ def run(
     """Fit and judge every candidate, choose the lowest rung that is good enough, and register it."""
     from ...core.steps.ending import ending
     from ...core.training.children import Children
+    from ..engines import walk
     from ..events import announce_registered
     from ..planning import open_run_folder, plan
     from ..single import as_error
@@ -41,7 +40,7 @@ def run(
         planned = plan(request, children, console.out, announce=True)
         open_run_folder(planned)
         console.out(f"{planned.run_dir.name}: {len(planned.graph.nodes)} steps")
-        outcomes = _walk(engine, planned, children, ConsoleWatcher(console))
+        outcomes = walk(engine, planned, children, ConsoleWatcher(console))
     finally:
         children.stop()
     announce_registered(outcomes, console.out)
@@ -67,19 +66,6 @@ def _request(config: Path | None, overrides: tuple[str, ...], runs: Path, resume
     if config is None:
         raise InputError("run: expected CONFIG or --resume RUN; `stepladder run --help` shows both")
     return Request(config, overrides, runs)
-
-
-def _walk(engine: Engine, planned: Planned, children: Children, watcher: Watcher) -> dict[str, Outcome]:
-    if engine == "inline":
-        from ..inline import walk
-
-        return walk(planned.graph, planned.store, children, watcher)
-    from ..prefect_home import quiet_prefect
-
-    quiet_prefect()
-    from ..ladder import walk as walk_with_prefect
-
-    return walk_with_prefect(planned.graph, planned.store, children, watcher, planned.run_dir.name)
 
 
 def _show(console: Console, planned: Planned, outcomes: dict[str, Outcome]) -> None:

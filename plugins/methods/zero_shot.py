@@ -24,6 +24,7 @@ class ZeroShot(Method):
     summary = "the question alone; nothing is fitted"
     answers = ("label", "choose", "generate", "number", "likelihood")
     adapted = Worded
+    needs_rows = False
 
     class Settings(WordedSettings):
         style: Style = "instruction"

@@ -74,6 +74,7 @@ def test_no_row_is_lost(train, test, validation, limit):
             if split in files:
                 assert account.read == sum(1 for line in files[split] if line.strip())
         check_places(folder / "out", accounts, quarantined, limit)
+        check_labels(folder / "out", limit)
 
 
 def check_places(out: Path, accounts: dict[str, Account], quarantined: list[dict], limit: dict):
@@ -90,5 +91,11 @@ def check_places(out: Path, accounts: dict[str, Account], quarantined: list[dict
     inputs = {split: {row["input"] for row in rows} for split, rows in kept.items()}
     assert not inputs["train"] & (inputs["validation"] | inputs["test"])
     assert not inputs["validation"] & inputs["test"]
-    schema = json.loads((out / "schema.json").read_text())
-    assert schema["labels"] == sorted({row["expected"] for row in kept["train"]})
+
+
+def check_labels(out: Path, limit: dict):
+    """The closed set is that of the training rows, those over the limit among them."""
+    labels = json.loads((out / "schema.json").read_text())["labels"]
+    kept = sorted({row.expected for row in load_split(out / "train").examples()})
+    assert labels == sorted(set(labels))
+    assert set(kept) <= set(labels) if "train" in limit else kept == labels

@@ -1,6 +1,7 @@
 """Hand-made files with every fault: where each row goes, and the account of all of them."""
 
 import json
+from collections import Counter
 
 import pytest
 from stepladder.core.errors import DataError
@@ -183,6 +184,31 @@ def test_a_smaller_limit_takes_a_part_and_still_every_label(prepared):
     least = prepared(labelled(400, labels=labels), labelled(8, 1000), limit={"train": 8, "validation": 3})
     assert least.schema()["labels"] == list(labels)
     assert least.account["validation"]["kept"] == 3
+
+
+def test_the_closed_set_is_the_same_however_few_rows_are_kept(prepared):
+    labels = tuple("abcdefgh")
+    rows, test = labelled(400, labels=labels), labelled(8, 1000)
+    for limit in (0, 1, 5, None):
+        data = prepared(rows, test, limit={"train": limit, "validation": 3})
+        assert data.schema()["labels"] == list(labels)
+        kept = data.rows("train")
+        assert len({row["expected"] for row in kept}) == (8 if limit is None else limit)
+        assert data.account["train"]["kept"] == len(kept)
+        assert data.account["validation"]["kept"] == 3
+
+
+def test_ten_rows_of_twenty_labels_have_ten_different_ones_and_larger_limits_hold_them(prepared):
+    rows = labelled(1000, labels=tuple(f"label {n:02}" for n in range(20)))
+    smaller = set()
+    for limit in (10, 50, 200):
+        kept = prepared(rows, labelled(8, 5000), limit={"train": limit, "validation": 40}).rows("train")
+        counts = Counter(row["expected"] for row in kept)
+        assert len(counts) == min(limit, 20)
+        # Without a limit the labels have 33 to 46 training rows each: a limit takes its share of each.
+        assert max(counts.values()) - min(counts.values()) <= max(1, limit // 20)
+        assert smaller < {row["id"] for row in kept}
+        smaller = {row["id"] for row in kept}
 
 
 def test_labels_are_those_of_the_kept_training_rows(prepared):

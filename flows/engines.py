@@ -1,0 +1,27 @@
+"""Who walks a run's graph, by the engine's name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from .inline import walk as walk_inline
+
+if TYPE_CHECKING:
+    from ..core.steps.execute import Outcome
+    from ..core.training.children import Children
+    from .planning import Planned
+    from .watch import Watcher
+
+Engine = Literal["prefect", "inline"]
+
+
+def walk(engine: Engine, planned: Planned, children: Children, watcher: Watcher) -> dict[str, Outcome]:
+    """Do every node of the planned run; the outcome of each by its id."""
+    if engine == "inline":
+        return walk_inline(planned.graph, planned.store, children, watcher)
+    from .prefect_home import quiet_prefect
+
+    quiet_prefect()
+    from .ladder import walk as walk_with_prefect
+
+    return walk_with_prefect(planned.graph, planned.store, children, watcher, planned.run_dir.name)
