@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .model.base import Base
+    from .training.replay import Replay
     from .types import (
         Ability,
         Answer,
@@ -71,7 +72,12 @@ class TrainingSettings(WordedSettings):
     batch_size: int = Field(16, ge=1, description="rows an optimizer step")
     micro_batch_size: int = Field(16, ge=1, description="rows a backward pass; lower it to save memory")
     learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(
+        0.0, ge=0, description="pull towards zero, as a share of learning_rate a step"
+    )
+    l2_to_start: float = Field(
+        0.0, ge=0, description="the same towards the weights that training starts at (L2-SP)"
+    )
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up linearly")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     max_length: int | None = Field(None, ge=2, description="leave rows of more tokens out of training")
@@ -128,7 +134,9 @@ class Trainable:
     model's own weights instead, in float32. `loss` yields summed losses with their numbers of trained
     tokens where the usual next-token loss is not meant; `groups` are AdamW's parameter groups where one
     learning rate is not meant for all. `keep` is called after training where what is served and saved has
-    another form than what was trained: it attaches that in its place.
+    another form than what was trained: it attaches that in its place. `replays` is whether the base's own
+    language head stands on what is learned, so that ordinary text can be trained beside the rows; that text
+    is `replay`, which the pipeline gives.
     """
 
     parameters: Mapping[str, torch.nn.Parameter]
@@ -137,6 +145,8 @@ class Trainable:
     loss: Callable[[Base, Rows], Iterator[tuple[torch.Tensor, int]]] | None = None
     groups: Sequence[Mapping[str, Any]] | None = None
     keep: Callable[[], Trainable] | None = None
+    replays: bool = True
+    replay: Replay | None = None
 
     def count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())

@@ -149,7 +149,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What the training loop did."""
+    """What the training loop did. Losses and `trained_tokens` are of the rows, without what was replayed."""
 
     steps: int
     trained_tokens: int
@@ -158,6 +158,7 @@ class TrainReport:
     best_validation_loss: float | None
     first_loss: float
     last_loss: float
+    replay_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,11 @@ ASKS: Mapping[Ability, str] = {
     "likelihood": "tell how likely an answer is",
     "extend": "go on from a beginning",
 }
+# Sections of a config for which the base must predict text, and what they would do with it.
+NEED_TEXT = {
+    "retain": "so that nothing shows what it forgot",
+    "replay": "so that none can be trained on beside the rows",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,14 @@ class Footing:
         """On a base with this config.json."""
         return cls(base, base_kind(model), model, task, registry)
 
-    def faults(self, asked: Iterable[tuple[type[Method], BaseModel]], retains: bool) -> Iterator[Fault]:
-        """Of methods with their settings; `retains` is whether forgetting is to be measured."""
-        if retains and self.kind != "causal":
-            yield Fault(
-                "retain",
-                f"{self.base} {IS[self.kind]}, which predicts no text, so that nothing shows what it forgot: "
-                "remove `retain`",
-            )
+    def faults(
+        self, asked: Iterable[tuple[type[Method], BaseModel]], sections: Mapping[str, Any]
+    ) -> Iterator[Fault]:
+        """Of methods with their settings, and of the config's `sections`."""
+        for name, what in NEED_TEXT.items():
+            if sections.get(name) and self.kind != "causal":
+                why = f"{self.base} {IS[self.kind]}, which predicts no text, {what}"
+                yield Fault(name, f"{why}: remove `{name}`")
         for method, settings in asked:
             fault = self._method_fault(method, settings)
             if fault:
@@ -103,7 +108,7 @@ def check_kinds(
     if footing is None or task is None:
         return
     asked = [(draft.method, draft.settings) for draft in drafts if task in registry.tasks_of(draft.method)]
-    yield from dict.fromkeys(footing.faults(asked, retains=bool(document.values.get("retain"))))
+    yield from dict.fromkeys(footing.faults(asked, document.values))
 
 
 def _footing(base: Any, task: str | None, registry: Registry) -> Footing | None:

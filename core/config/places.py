@@ -18,6 +18,7 @@ from ..types import SplitName
 from .document import Document
 from .faults import Fault
 from .reading import missing_file
+from .schema import SELF
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -28,10 +29,11 @@ def absolute(folder: Path, written: str) -> Path:
 
 
 def check_files(document: Document, registry: Registry) -> Iterator[Fault]:
-    """Faults of the places of the rows and of the retain text; in the document they become absolute."""
+    """Faults of the places of the rows and of ordinary text; in the document they become absolute."""
     finding = Finding(document.folder, registry)
     places = [("data", split, finding.rows) for split in get_args(SplitName)]
-    for section, key, find in [*places, ("retain", "text", finding.text)]:
+    texts = [("replay", "source", finding.replayed), ("retain", "text", finding.text)]
+    for section, key, find in [*places, *texts]:
         values = document.values.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str):
             try:
@@ -65,6 +67,10 @@ class Finding:
         if not path.exists():
             raise DataError(missing_file(path))
         return str(path)
+
+    def replayed(self, written: str, key: str) -> str:
+        """As `text`, or the word for what the base itself writes."""
+        return written if written == SELF else self.text(written, key)
 
     def _path(self, written: str) -> str:
         """Of a file, or of a folder that a source reads."""

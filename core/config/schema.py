@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..bases import DEFAULT_BASE
 
+# The source of a replay that is no file: what the base itself writes.
+SELF = "self"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -76,6 +78,16 @@ class RetainConfig(Section):
     text: Path
 
 
+class ReplayConfig(Section):
+    """Ordinary text that is trained on beside the rows, by every method that trains, against forgetting."""
+
+    source: str = Field(
+        description="a .jsonl file whose lines have a text, a file of plain text, or self: "
+        "text that the base itself writes"
+    )
+    share: float = Field(0.1, gt=0, lt=1, description="of the tokens that each batch trains")
+
+
 class ChooseConfig(Section):
     """How the winner is chosen. The limits rule out candidates that forget or cost too much."""
 
@@ -106,6 +118,7 @@ class Config(Section):
     task: str
     data: DataConfig
     methods: tuple[dict[str, dict[str, Any]], ...]
+    replay: ReplayConfig | None = None
     retain: RetainConfig | None = None
     choose: ChooseConfig = ChooseConfig()
     register_as: Name | None = Field(None, alias="register")

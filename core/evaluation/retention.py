@@ -5,11 +5,11 @@ Forgetting = perplexity after / perplexity before - 1.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data.texts import read_texts
 from ..errors import DataError, StepError
 from ..model.base import Base
 from ..model.root import learned_length
@@ -33,15 +33,7 @@ def read_retain_text(path: Path) -> str:
 
     Raises DataError where there is none.
     """
-    try:
-        content = path.read_text(encoding="utf-8")
-        if path.suffix != ".jsonl":
-            return content
-        return "\n\n".join(json.loads(line)["text"] for line in content.splitlines() if line.strip())
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(
-            f'retain.text: {path}: expected UTF-8 lines such as {{"text": "..."}}, found {error!r}'
-        ) from error
+    return "\n\n".join(read_texts(path, "retain.text"))
 
 
 def retention_windows(base: Base, text: str) -> list[Encoded]:

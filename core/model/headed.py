@@ -1,6 +1,7 @@
 """Candidates that answer with a linear head: a trunk, what is learned in it, and a new layer over the labels.
 
-The head starts at zero, so that training begins at even odds whatever the features are. It reads the mean
+Where text is replayed, it goes through the base's own language head, which is kept and stays what it was for.
+The new head starts at zero, so that training begins at even odds whatever the features are. It reads the mean
 over a row's tokens of an encoder, and the last token, which has read all others, of a causal base.
 """
 
@@ -208,6 +209,7 @@ def _trainable(head: nn.Linear, trunk: Trainable | None = None, rate: float | No
         detach=trunk.detach if trunk else lambda: None,
         loss=partial(head_losses, head),
         groups=groups if below and (rate or own) else None,
+        replays=trunk is not None and trunk.replays,
     )
 
 
@@ -222,6 +224,7 @@ def _joined(reports: Sequence[TrainReport]) -> TrainReport:
         best_validation_loss=last.best_validation_loss,
         first_loss=reports[0].first_loss,
         last_loss=last.last_loss,
+        replay_tokens=sum(report.replay_tokens for report in reports),
     )
 
 

@@ -157,6 +157,7 @@ def _cost(needs: Mapping[str, str], name: str) -> Json:
         "fit_seconds": outcome.get("seconds"),
         "train_seconds": fit.get("train_seconds"),
         "trained_tokens": fit.get("trained_tokens"),
+        "replay_tokens": fit.get("replay_tokens"),
         "peak_memory_bytes": outcome.get("peak_memory_bytes"),
         "artifact_bytes": fit.get("artifact_bytes"),
         "evaluate_seconds": evaluated.get("evaluate_seconds"),

@@ -16,7 +16,9 @@ from ..evaluation.metrics import metrics_of
 from ..method import Data, Method
 from ..model.adapter import Description, build_method, write_adapter
 from ..training.context import FitContext
+from ..training.replay import ReplayText, load_rows
 from .candidate import open_base
+from .replay import ROWS
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -27,13 +29,14 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     _require_rows(method, data)
     base = open_base(spec)
     started = time.perf_counter()
-    adapted = method.fit(base, data, FitContext(folder))
+    adapted = method.fit(base, data, FitContext(folder, _replay(spec)))
     seconds = time.perf_counter() - started
     report = adapted.report
     return {
         "trainable_parameters": adapted.trainable_parameters,
         "train_seconds": report.train_seconds if report else seconds,
         "trained_tokens": report.trained_tokens if report else 0,
+        "replay_tokens": report.replay_tokens if report else 0,
         "artifact_bytes": write_adapter(folder / "artifact", adapted, description),
         "report": asdict(report) if report else None,
         "searched": asdict(adapted.searched) if adapted.searched else None,
@@ -58,6 +61,12 @@ def _description(spec: Mapping[str, Any], registry: Registry) -> Description:
         base_fingerprint=base["fingerprint"],
         schema=json.loads((Path(spec["needs"]["render"]) / "schema.json").read_text()),
     )
+
+
+def _replay(spec: Mapping[str, Any]) -> ReplayText | None:
+    if "replay" not in spec["needs"]:
+        return None
+    return ReplayText(load_rows(Path(spec["needs"]["replay"]) / ROWS), spec["config"]["replay"]["share"])
 
 
 def _data(spec: Mapping[str, Any], registry: Registry) -> Data:

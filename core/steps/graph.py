@@ -123,6 +123,9 @@ class _Builder:
         reads = {**self._parts("task", "data"), "plugins": self._plugins("task", "source")}
         self._add("read", (), reads)
         self._add("render", ("read",), {**self._parts("data"), "base": self._base()})
+        if config.get("replay"):
+            source = by_content(config["replay"]["source"], self.given.files)
+            self._add("replay", ("render",), {"source": source, "base": self._base()})
         if config.get("retain"):
             self._add("retention", ("render",), {**self._parts("retain"), "base": self._base()})
 
@@ -130,7 +133,8 @@ class _Builder:
         about = {"candidate": as_json(candidate)}
         fit, merge = f"fit:{candidate.id}", f"merge:{candidate.id}"
         needed = tuple(f"fit:{each}" for each in candidate.needs)
-        self._add(fit, ("render", *needed), self._fit(candidate), about)
+        replay = ("replay",) if "replay" in self.nodes else ()
+        self._add(fit, ("render", *replay, *needed), self._fit(candidate), about)
         self._add(merge, (fit, *needed), {}, about)
         retention = ("retention",) if "retention" in self.nodes else ()
         decides = {**self._parts("retain"), "decoding": self._mentioned(candidate, "decoder", "scorer")}

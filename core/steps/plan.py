@@ -74,7 +74,7 @@ def require_fitting(resolved: Resolved, ingredients: Ingredients, registry: Regi
     methods = [(registry.method(each.method), each.settings) for each in resolved.candidates]
     asked = [(method, method.Settings(**settings)) for method, settings in methods]
     footing = Footing.on(base.name, read_model_config(Path(base.path)), config.task, registry)
-    faults = [f"{fault.place}: {fault.text}" for fault in footing.faults(asked, config.retain is not None)]
+    faults = [f"{fault.place}: {fault.text}" for fault in footing.faults(asked, dict(config))]
     if faults:
         raise ConfigError(str(resolved.folder), dict.fromkeys(faults))
 
@@ -82,7 +82,12 @@ def require_fitting(resolved: Resolved, ingredients: Ingredients, registry: Regi
 def gather(resolved: Resolved, registry: Registry) -> Ingredients:
     """All that decides what the run leaves."""
     config = resolved.config.model_dump(mode="json", by_alias=True)
-    named = [config["data"], config["retain"], [dict(each.settings) for each in resolved.candidates]]
+    named = [
+        config["data"],
+        config["replay"],
+        config["retain"],
+        [dict(each.settings) for each in resolved.candidates],
+    ]
     contents = {path: content_sha256(Path(path)) for path in _paths(named)}
     return Ingredients(
         config=config,

@@ -86,6 +86,11 @@ class Renderer:
         """The chat template that it prints with, for others to print the same."""
         return self._template.standalone()
 
+    @property
+    def begin(self) -> list[int]:
+        """What the tokenizer itself puts before a text."""
+        return self._vocabulary.begin
+
     def sequences(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of whole texts that are only read, nothing added."""
         return self._vocabulary.ids(texts)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..method import Context, Rows, Trainable, TrainingSettings
+from ..model.root import learned_length
 from ..types import TrainReport
 from .loop import train
+from .replay import ReplayText
 
 if TYPE_CHECKING:
     from ..model.base import Base
@@ -20,8 +23,9 @@ SECONDS_BETWEEN_LINES = 5.0
 class FitContext(Context):
     """Writes curves to `progress.jsonl` in the fit's folder, and now and then a line to standard output."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, replay: ReplayText | None = None) -> None:
         self.folder = folder
+        self._replay = replay
         self._curves = folder / "progress.jsonl"
         self._curves.touch()
         self._last_line = 0.0
@@ -44,4 +48,7 @@ class FitContext(Context):
     def train(
         self, base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: TrainingSettings
     ) -> TrainReport:
+        if self._replay and trainable.replays:
+            room = base.context_length - learned_length(base.model)
+            trainable = replace(trainable, replay=self._replay.stream(settings.seed, room))
         return train(base, trainable, rows, validation, settings, self.progress)

@@ -1,7 +1,10 @@
 """The one training loop: every gradient method runs through it.
 
 A step's gradient is that of the mean loss over all trained tokens of its batch, however the batch is cut
-into micro-batches and trees: each part's summed loss is divided by the batch's token count.
+into micro-batches and trees: each part's summed loss is divided by the batch's token count. Text that is
+replayed beside the rows counts among these tokens (see replay.py). Where a method has a loss of its own,
+which is not of tokens, its rows' tokens are counted as they are read, and the text has the same share of the
+loss as of the tokens.
 Learning rate: linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
 """
 
@@ -25,6 +28,8 @@ from ..types import Encoded, TrainReport
 if TYPE_CHECKING:
     from ..model.base import Base
 
+from .optimizer import make_optimizer
+
 VALIDATION_ROWS = 256
 Progress = Callable[..., None]
 
@@ -35,6 +40,19 @@ class Plan:
 
     batches: list[list[int]]
     epoch_ends: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step's mean losses (nats a trained token) and its trained tokens.
+
+    Those of what is replayed are told apart; they are 0 without replay.
+    """
+
+    loss: float
+    tokens: int
+    replay_loss: float = 0.0
+    replay_tokens: int = 0
 
 
 @dataclass
@@ -78,25 +96,24 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, learning_rate_factor(len(plan.batches), settings.warmup_share)
     )
-    losses: list[float] = []
-    tokens, best, started = 0, Best(), time.perf_counter()
+    done: list[Step] = []
+    best, started = Best(), time.perf_counter()
     if validation:
         best.offer(0, mean_loss(base, trainable, validation[:VALIDATION_ROWS]), trainable)
     with checkpointing(base.model, settings.gradient_checkpointing):
         for step, batch in enumerate(plan.batches, start=1):
             rate = schedule.get_last_lr()[0]
-            loss, count = train_step(base, trainable, [rows[index] for index in batch], settings, optimizer)
+            done.append(train_step(base, trainable, [rows[index] for index in batch], settings, optimizer))
             schedule.step()
-            losses.append(loss)
-            tokens += count
             seconds = time.perf_counter() - started
             progress(
                 step=step,
                 steps=len(plan.batches),
-                loss=loss,
+                loss=done[-1].loss,
                 learning_rate=rate,
-                tokens_per_second=tokens / seconds,
+                tokens_per_second=sum(each.tokens + each.replay_tokens for each in done) / seconds,
                 seconds_left=seconds / step * (len(plan.batches) - step),
+                **({"replay_loss": done[-1].replay_loss} if trainable.replay else {}),
             )
             if step in plan.epoch_ends and validation:
                 validation_loss = mean_loss(base, trainable, validation[:VALIDATION_ROWS])
@@ -106,13 +123,14 @@ def train(
                     break
     _restore(trainable, best)
     return TrainReport(
-        steps=len(losses),
-        trained_tokens=tokens,
+        steps=len(done),
+        trained_tokens=sum(each.tokens for each in done),
         train_seconds=time.perf_counter() - started,
-        best_step=best.step if validation else len(losses),
+        best_step=best.step if validation else len(done),
         best_validation_loss=best.loss if validation else None,
-        first_loss=losses[0],
-        last_loss=losses[-1],
+        first_loss=done[0].loss,
+        last_loss=done[-1].loss,
+        replay_tokens=sum(each.replay_tokens for each in done),
     )
 
 
@@ -122,9 +140,12 @@ def train_step(
     rows: Sequence[Encoded],
     settings: TrainingSettings,
     optimizer: torch.optim.Optimizer,
-) -> tuple[float, int]:
-    """One optimizer step on one batch: its mean loss (nats a trained token) and its trained tokens."""
-    total, count = accumulate(base, trainable, rows, settings.micro_batch_size)
+) -> Step:
+    """One optimizer step on one batch, with the text that is replayed beside it."""
+    replayed, share = _replayed(trainable, rows)
+    loss, tokens = accumulate(base, trainable, rows, settings.micro_batch_size, 1 - share)
+    replay_loss, replay_tokens = accumulate_replay(base, replayed, share)
+    total = loss + replay_loss
     if not math.isfinite(total):
         raise StepError(
             f"the loss is {total}: lower learning_rate (now {settings.learning_rate:g}) or raise warmup_share"
@@ -132,21 +153,44 @@ def train_step(
     torch.nn.utils.clip_grad_norm_(list(trainable.parameters.values()), settings.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return total, count
+    return Step(loss, tokens, replay_loss, replay_tokens)
 
 
 def accumulate(
-    base: Base, trainable: Trainable, rows: Sequence[Encoded], micro_batch_size: int
+    base: Base, trainable: Trainable, rows: Sequence[Encoded], micro_batch_size: int, weight: float = 1.0
 ) -> tuple[float, int]:
-    """Add the gradient of the batch's mean loss; returns that loss and the number of trained tokens."""
+    """Add `weight` times the gradient of the batch's mean loss; returns that loss and its trained tokens."""
     count = sum(map(sum, (row.trained for row in rows)))
     total = 0.0
     for start in range(0, len(rows), micro_batch_size):
         for loss, _ in _losses(base, trainable, rows[start : start + micro_batch_size]):
             share = loss / count
-            share.backward()  # type: ignore[no-untyped-call]
+            (share * weight).backward()
             total += float(share.detach())
     return total, count
+
+
+def accumulate_replay(base: Base, rows: Sequence[Encoded], weight: float) -> tuple[float, int]:
+    """The same of rows of text, by the base's own language head; nothing for no rows."""
+    if not rows:
+        return 0.0, 0
+    count = sum(map(sum, (row.trained for row in rows)))
+    total = 0.0
+    for loss, _ in base.engine.losses(rows):
+        share = loss / count
+        (share * weight).backward()
+        total += float(share.detach())
+    return total, count
+
+
+def _replayed(trainable: Trainable, rows: Sequence[Encoded]) -> tuple[list[Encoded], float]:
+    """The text that goes with a batch, and its share of the batch's tokens."""
+    if trainable.replay is None:
+        return [], 0.0
+    tokens = sum(len(row.tokens) if trainable.loss else sum(row.trained) for row in rows)
+    replayed = trainable.replay.beside(tokens)
+    count = sum(map(sum, (row.trained for row in replayed)))
+    return replayed, count / (count + tokens)
 
 
 @torch.no_grad()
@@ -178,11 +222,6 @@ def learning_rate_factor(steps: int, warmup_share: float) -> Callable[[int], flo
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
     return factor
-
-
-def make_optimizer(trainable: Trainable, settings: TrainingSettings) -> torch.optim.Optimizer:
-    parameters: Any = trainable.groups or [{"params": list(trainable.parameters.values())}]
-    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def _losses(base: Base, trainable: Trainable, rows: Rows) -> Iterator[tuple[torch.Tensor, int]]:

@@ -114,6 +114,7 @@ def test_a_small_file_is_completed_with_every_default(write: Write, tmp_path: Pa
             "too_long": "quarantine",
         },
         "methods": [{"zero_shot": {}}],
+        "replay": None,
         "retain": None,
         "choose": {"metric": "accuracy", "margin": 0.03, "max_forgetting": None, "max_fit_seconds": None},
         "register": None,
@@ -205,10 +206,12 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
     ("changes", "fault"),
     [
         (
-            {"replay": {}},
-            "replay: unknown key: expected one of base, choose, data, data_license, methods, name, promote, "
-            "register, retain, task",
+            {"seeds": {}},
+            "seeds: unknown key: expected one of base, choose, data, data_license, methods, name, promote, "
+            "register, replay, retain, task",
         ),
+        ({"replay": {"share": 1, "source": "self"}}, "replay.share: expected a number below 1, found 1"),
+        ({"replay": {"source": "tset.jsonl"}}, "replay.source: no such file: "),
         ({"data": {"test": None}}, "data.test: expected text, found null"),
         ({"data": {"validation": 1}}, "data.validation: expected a number below 1 or text, found 1"),
         ({"data": {"columns": {"text": "t"}}}, "data.columns.text: unknown field of the task 'classify'"),

@@ -75,6 +75,23 @@ def test_an_encoder_has_no_words_and_forgets_none(project):
     assert head.startswith("methods.full: head: found 'words'")
 
 
+def test_an_encoder_can_be_given_no_text_to_replay(project):
+    (fault,) = faults(project, "reader", ["full"], replay={"source": "self"})
+    assert fault == (
+        "replay: reader is an encoder, which predicts no text, so that none can be trained on beside the "
+        "rows: remove `replay`"
+    )
+    assert faults(project, "writer", ["full"], replay={"source": "self"}) == []
+
+
+def test_without_a_base_nothing_is_replayed(project):
+    found = faults(project, None, ["linear_probe"], replay={"source": "self"})
+    assert (
+        "replay: the base is none, which predicts no text, so that none can be trained on beside the rows: "
+        "remove `replay`"
+    ) in found
+
+
 def test_a_causal_base_takes_them_all(project):
     methods = ["zero_shot", "few_shot", "linear_probe", "lora", "full", {"full": {"head": "linear"}}]
     assert faults(project, "writer", methods) == []

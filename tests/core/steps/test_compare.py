@@ -17,6 +17,7 @@ COST_KEYS = {
     "fit_seconds",
     "train_seconds",
     "trained_tokens",
+    "replay_tokens",
     "peak_memory_bytes",
     "artifact_bytes",
     "evaluate_seconds",
@@ -52,6 +53,7 @@ class Run:
             "trainable_parameters": parameters,
             "train_seconds": 4.0,
             "trained_tokens": 640,
+            "replay_tokens": 71,
             "artifact_bytes": 2048,
             "report": {},
         }
@@ -133,6 +135,7 @@ def test_costs_and_paths(ladder):
         "fit_seconds": 6.5,
         "train_seconds": 4.0,
         "trained_tokens": 640,
+        "replay_tokens": 71,
         "peak_memory_bytes": 2**30,
         "artifact_bytes": 2048,
         "evaluate_seconds": 1.5,

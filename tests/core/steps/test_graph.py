@@ -55,6 +55,30 @@ def test_retention_and_registration_only_where_they_are_asked_for():
     }
 
 
+def test_what_is_replayed_is_prepared_once_and_given_to_every_fit():
+    replayed = graph(replay={"source": "/data/general.jsonl", "share": 0.1})
+    assert replayed.edges - graph().edges == {
+        ("render", "replay"),
+        ("replay", "fit:zero"),
+        ("replay", "fit:lora"),
+        ("replay", "report"),
+    }
+
+
+def test_another_share_of_the_same_text_is_fitted_again():
+    one, other = (fingerprints(replay={"source": "self", "share": share}) for share in (0.1, 0.2))
+    assert {"fit:zero", "fit:lora"} < changed(one, other)
+    assert one["replay"] == other["replay"]
+
+
+def test_a_text_to_replay_counts_by_its_content():
+    replay = {"source": "/data/general.jsonl", "share": 0.1}
+    one, other = (
+        fingerprints(replay=replay, files={"/data/general.jsonl": digest}) for digest in ("3" * 64, "4" * 64)
+    )
+    assert "replay" in changed(one, other)
+
+
 def test_a_candidate_stands_after_those_it_builds_on():
     built = graph(candidate("ensemble", needs=("lora", "zero")), candidate("zero"), candidate("lora"))
     order = [node.id for node in built.nodes]
