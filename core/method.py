@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     Figures = NDArray[np.float64]
 
 # How a task is answered: by one label of a closed set, by one of the row's own options, in words of the
-# candidate's own, by a number, or not at all but by the probability of the text.
-Answering = Literal["label", "choose", "generate", "number", "likelihood"]
+# candidate's own, by a number, not at all but by the probability of the text, or by a sample: a new vector of
+# the kind that the row's input is, for the label that is the row's expected answer.
+Answering = Literal["label", "choose", "generate", "number", "likelihood", "sample"]
 Style = Literal["instruction", "question", "cloze"]
 # The field that rows may have beside those that their task reads: of which task of a family they are.
 FAMILY = "task"
@@ -65,8 +66,8 @@ class WordedSettings(Settings):
     max_new_tokens: int = Field(128, ge=1, description="an open answer ends after so many tokens")
 
 
-class TrainingSettings(WordedSettings):
-    """The settings that every method with a training loop shares, under the same names."""
+class LoopSettings(Settings):
+    """The settings of the training loop, under the same names for all methods that are trained by it."""
 
     epochs: float = Field(3, gt=0, description="passes over the training rows")
     batch_size: int = Field(16, ge=1, description="rows an optimizer step")
@@ -84,6 +85,10 @@ class TrainingSettings(WordedSettings):
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a gain")
     gradient_checkpointing: bool = Field(False, description="trade a third more time for memory")
     seed: int = 0
+
+
+class TrainingSettings(LoopSettings, WordedSettings):
+    """The settings of every method that is trained, and answers in words."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class Context(ABC):
 
     @abstractmethod
     def train(
-        self, base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: TrainingSettings
+        self, base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: LoopSettings
     ) -> TrainReport:
         """Run the one training loop; afterwards `trainable` holds the weights of the best validation."""
 
@@ -321,6 +326,10 @@ class Task(ABC):
 
         Behind demonstrations, which have said them, `instruction` and `labels` are empty.
         """
+
+    def picture(self, records: Sequence[Record]) -> bytes | None:
+        """Some of the answers as a PNG for the report; None where words show them."""
+        return None
 
 
 class Source(ABC):

@@ -70,7 +70,8 @@ class Prediction:
     """What a candidate said of one example.
 
     `scores` maps each possible answer to its log-probability or score where the candidate has one.
-    `negative_log_likelihood` (nats) and `tokens` are of the expected text, where the task is `text`.
+    `negative_log_likelihood` (nats, or an upper bound of it) and `tokens` are of the row itself: its text, or
+    its numbers. `figures` are what else the candidate can tell of the row, by names that metrics know.
     `written_tokens` counts all that were written for it, for answers that were passed over too.
     """
 
@@ -80,6 +81,7 @@ class Prediction:
     negative_log_likelihood: float | None = None
     tokens: int = 0
     written_tokens: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class Record:
     scores: Mapping[str, float] | None = None
     negative_log_likelihood: float | None = None
     tokens: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict)
     slices: Mapping[str, str] = field(default_factory=dict)
     task: str = ""
     written_tokens: int = 0

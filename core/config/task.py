@@ -34,7 +34,7 @@ def check_task(values: Mapping[str, Any], task: type[Task], registry: Registry) 
     if isinstance(data, dict):
         columns = data.get("columns")
         yield from _field_faults(data, columns if isinstance(columns, dict) else {}, task)
-        if task.answering == "likelihood" and data.get("instruction"):
+        if task.answering in ("likelihood", "sample") and data.get("instruction"):
             yield Fault("data.instruction", f"the task {task.name!r} asks nothing: leave it out")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import RowFault
-from .numbers import LARGEST
+from .numbers import LARGEST, vector_in
 
 KINDS = {
     bool: "true or false",
@@ -50,6 +51,15 @@ def required_number(fields: Mapping[str, Any], name: str) -> float:
     if not abs(number) <= LARGEST:
         raise RowFault(f"{name} is {number:g}, expected a number between -{LARGEST:g} and {LARGEST:g}")
     return number
+
+
+def required_vector(fields: Mapping[str, Any], name: str) -> list[float]:
+    """The list of numbers in a field, which may stand there as JSON. Raises RowFault where there is none."""
+    value = required(fields, name)
+    vector = vector_in(value if isinstance(value, str) else json.dumps(value, default=str))
+    if not vector:
+        raise RowFault(f"{name} is {str(value)[:50]!r}, expected a list of numbers, such as [0, 5.5, 13]")
+    return vector
 
 
 def required(fields: Mapping[str, Any], name: str) -> Any:

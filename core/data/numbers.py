@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
+from typing import Any
 
 LARGEST = 1e15
 """Beyond it a float has no digit after the point, and the square of what a rambling candidate writes ends."""
@@ -27,3 +30,26 @@ def number_in(text: str) -> float | None:
 def number_as_text(number: float) -> str:
     """The shortest text that reads back as the same number; without a point where it is whole."""
     return str(int(number)) if number.is_integer() else repr(number)
+
+
+def vector_as_text(vector: Iterable[float]) -> str:
+    """A JSON list of the shortest texts of its numbers."""
+    return f"[{','.join(map(number_as_text, vector))}]"
+
+
+def vector_in(text: str) -> list[float]:
+    """The numbers of a JSON list; none where the text is anything else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return []
+    return [float(number) for number in found] if is_vector(found) else []
+
+
+def is_vector(value: Any) -> bool:
+    """Whether it is a list of numbers, at least one and each within LARGEST."""
+    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

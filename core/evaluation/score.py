@@ -35,6 +35,7 @@ def _record(example: Example, said: Prediction) -> Record:
         scores=said.scores,
         negative_log_likelihood=said.negative_log_likelihood,
         tokens=said.tokens,
+        figures=said.figures,
         slices=example.slices,
         task=example.task,
         written_tokens=said.written_tokens,

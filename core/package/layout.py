@@ -106,7 +106,9 @@ def read_train_keys(folder: Path) -> npt.NDArray[np.uint64]:
 
 def asked_rows(folder: Path) -> list[Json]:
     """Some rows as a user of the package asks them: the columns that predictions through MLflow take."""
-    return [_asked(row) for row in read_lines(folder / RECORDED)]
+    sampled = read_json(folder, SERVED).get("answering") == "sample"
+    rows = read_lines(folder / RECORDED)
+    return [{"input": row["expected"]} for row in rows] if sampled else [_asked(row) for row in rows]
 
 
 def _asked(row: Json) -> Json:

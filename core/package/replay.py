@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..data.numbers import vector_in
 from ..errors import ModelError
 from ..types import Prediction
 from .layout import example_of
@@ -102,11 +103,17 @@ def _fault_of_choice(row: Row, now: Prediction, tolerated: Tolerance) -> str | N
 
 
 def _close_numbers(one: str, other: str, tolerated: Tolerance) -> bool:
-    """A number that is computed is rounded like a score."""
+    """Numbers that are computed are rounded like a score."""
+    ours, theirs = _numbers(one), _numbers(other)
+    return bool(ours) and len(ours) == len(theirs) and all(map(tolerated.close, ours, theirs))
+
+
+def _numbers(text: str) -> list[float]:
+    """The one number that the text is, or those of the vector that it is; else none."""
     try:
-        return tolerated.close(float(one), float(other))
+        return [float(text)]
     except ValueError:
-        return False
+        return vector_in(text)
 
 
 def _compared(text: str, tolerated: Tolerance) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ..data.conversation import before_answer, parse_conversation
 from ..data.fields import required_text
 from ..discovery import Registry, discover
-from ..errors import ModelError, RowFault
+from ..errors import ModelError, RowFault, did_you_mean
 from ..method import Adapted, Method, Task
 from ..model.adapter import Description, build_method, read_adapter, read_schema
 from ..model.base import Base, load_base
@@ -29,7 +29,8 @@ class Serving:
     """What decides the answers beside the weights, as it is where the candidate is loaded.
 
     `template` is the sha256 of the chat template and the vocabulary, empty without a base. `decoding` says
-    how open answers are written, None for a task that has none. `dtype` is what is computed in.
+    how open answers are written, None for a task that has none. `dtype` is what is computed in, `answering`
+    the way in which the task is answered.
     """
 
     template: str
@@ -37,6 +38,7 @@ class Serving:
     labels: list[str]
     decoding: dict[str, Any] | None
     dtype: str
+    answering: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Served:
         """The answer to each row: `input`, and `options` where the task has each row bring its own.
 
         `task` says of which task of a family a row is, where the candidate was fitted to several.
+        Of a task that is answered by a sample, `input` is the label to be sampled.
 
         A conversation comes as `messages`, the last one the user's. Raises ModelError for a row that
         cannot be read, DataError for one that cannot be put to the model.
@@ -67,9 +70,19 @@ class Served:
                 conversation = parse_conversation([*turns, {"role": "assistant", "content": UNSAID}])
                 return Example(str(place), before_answer(conversation), UNSAID, conversation, task=task)
             text = required_text({"input": _given(row, "input")}, "input")
+            if self.task.answering == "sample":
+                return Example(str(place), "", self._label(text))
             return Example(str(place), text, "", options=self._options(row), task=task)
         except RowFault as fault:
             raise ModelError(f"row {place + 1}: {fault}") from fault
+
+    def _label(self, text: str) -> str:
+        labels = self.serving.labels
+        if text not in labels:
+            raise RowFault(
+                f"no label {text!r}{did_you_mean(text, labels)}: expected one of {', '.join(labels)}"
+            )
+        return text
 
     def _options(self, row: Row) -> tuple[str, ...]:
         if self.task.answering != "choose":
@@ -112,6 +125,7 @@ def _serving(base: Base, description: Description, task: Task, registry: Registr
         labels=list(description.schema["labels"]),
         decoding=_decoding(method) if task.answering in ("generate", "number") else None,
         dtype=str(base.model.dtype).removeprefix("torch.") if worded else "float32",
+        answering=task.answering,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 CONFIG, RUN, GRAPH, RESULT, PAGE = "config.yaml", "run.json", "graph.json", "result.json", "report.md"
+PICTURE = "picture.png"  # of a candidate's answers, beside its predictions
 
 
 def write_config(folder: Path, config: Mapping[str, Any], run: Mapping[str, Any]) -> None:

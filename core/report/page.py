@@ -21,7 +21,8 @@ class Page:
 
     `details` holds the tables behind figures of the chosen candidate, by metric, `faults` maps the steps
     that failed to their messages, `near_duplicates` is what the reading step found of them, `seen_before`
-    counts the earlier runs that were judged on the same test rows.
+    counts the earlier runs that were judged on the same test rows, `pictures` has a file for each candidate
+    whose answers can be drawn.
     """
 
     result: Mapping[str, Any]
@@ -31,6 +32,7 @@ class Page:
     faults: Mapping[str, str] = field(default_factory=dict)
     near_duplicates: Mapping[str, Any] | None = None
     seen_before: int = 0
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_page(page: Page) -> str:
@@ -38,6 +40,7 @@ def write_page(page: Page) -> str:
     parts = [f"# {result['name']}", *_verdict(result)]
     if page.table:
         parts += ["## Candidates", page.table.strip(), _tests(page.seen_before)]
+    parts += _pictures(page.pictures)
     parts += [*_slices(result["candidates"], page.metric), *_details(result["choice"]["id"], page.details)]
     parts += _searches(result["candidates"])
     if result["data"]:
@@ -105,6 +108,13 @@ def _tests(seen_before: int) -> str:
         return "These test rows have judged no other run in this folder."
     runs = "1 other run" if seen_before == 1 else f"{seen_before} other runs"
     return f"These test rows have judged {runs} in this folder before: the figures lean to the good side."
+
+
+def _pictures(pictures: Mapping[str, str]) -> Iterator[str]:
+    if pictures:
+        yield "## Answers (test)"
+    for candidate, file in pictures.items():
+        yield f"**{candidate}**\n\n![answers of {candidate}]({file})"
 
 
 def _slices(candidates: Sequence[Mapping[str, Any]], metric: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from ..data.store import load_split
 from ..discovery import discover
 from ..evaluation.retention import measure_retention, read_retain_text
 from ..evaluation.score import records, write_predictions
-from ..method import Adapted, Metric
+from ..method import Adapted, Metric, Task
 from ..model.base import Base
+from ..report.folder import PICTURE
+from ..types import Record
 from .candidate import open_adapted, open_base, say
 
 
@@ -27,8 +29,9 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     merged = adapted.merge() is not None
     rendered = Path(spec["needs"]["render"])
     started = time.perf_counter()
-    _answer(adapted, rendered / "test", folder / "predictions.jsonl", metric)
+    answered = _answer(adapted, rendered / "test", folder / "predictions.jsonl", metric)
     seconds = time.perf_counter() - started
+    _draw(registry.task(spec["config"]["task"])(), answered, folder / PICTURE)
     _answer(adapted, rendered / "validation", folder / "validation_predictions.jsonl", metric)
     return {
         "evaluate_seconds": seconds,
@@ -37,12 +40,20 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _answer(adapted: Adapted, split: Path, predictions: Path, metric: Metric) -> None:
+def _answer(adapted: Adapted, split: Path, predictions: Path, metric: Metric) -> list[Record]:
     examples = load_split(split).examples()
     started = time.perf_counter()
-    write_predictions(predictions, records(examples, adapted.predict(examples)), metric)
+    answered = records(examples, adapted.predict(examples))
+    write_predictions(predictions, answered, metric)
     seconds = time.perf_counter() - started
     say(f"{split.name}: {len(examples)} rows answered in {seconds:.1f} s")
+    return answered
+
+
+def _draw(task: Task, answered: Sequence[Record], place: Path) -> None:
+    picture = task.picture(answered)
+    if picture is not None:
+        place.write_bytes(picture)
 
 
 def _retention(spec: Mapping[str, Any], base: Base, alters_base: bool) -> dict[str, float] | None:

@@ -15,7 +15,7 @@ from typing import Any
 from ..data.near import NEAR_FILE
 from ..discovery import discover
 from ..files import link
-from ..report.folder import GRAPH, PAGE, RESULT, judged_on_the_same_rows, replace, write_config
+from ..report.folder import GRAPH, PAGE, PICTURE, RESULT, judged_on_the_same_rows, replace, write_config
 from ..report.page import Page, write_page
 from .candidate import say
 from .compare import DETAILS
@@ -119,7 +119,8 @@ def _link_all(new: Path, spec: Mapping[str, Any], sources: Sources) -> None:
         if f"fit:{name}" in sources.needs:
             _link(folders[f"fit:{name}"] / "artifact", own / "artifact")
         if f"evaluate:{name}" in sources.needs:
-            _link(folders[f"evaluate:{name}"] / "predictions.jsonl", own / "predictions.jsonl")
+            for file in ("predictions.jsonl", PICTURE):
+                _link(folders[f"evaluate:{name}"] / file, own / file)
         if "compare" in sources.needs:
             _link(folders["compare"] / DETAILS / f"{name}.json", own / f"{DETAILS}.json")
 
@@ -141,7 +142,15 @@ def _page(spec: Mapping[str, Any], sources: Sources, result: Mapping[str, Any]) 
         faults=faults,
         near_duplicates=sources.result("read").get("near_duplicates"),
         seen_before=judged_on_the_same_rows(spec["run"]),
+        pictures=_pictures(spec, sources),
     )
+
+
+def _pictures(spec: Mapping[str, Any], sources: Sources) -> dict[str, str]:
+    """Of the candidates whose task can be drawn: id → file, as seen from the page."""
+    ids = [each["id"] for each in spec["candidates"] if f"evaluate:{each['id']}" in sources.needs]
+    drawn = [each for each in ids if Path(sources.needs[f"evaluate:{each}"], PICTURE).is_file()]
+    return {each: f"candidates/{each}/{PICTURE}" for each in drawn}
 
 
 def _announce(result: Mapping[str, Any], before: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..method import Context, Rows, Trainable, TrainingSettings
+from ..method import Context, LoopSettings, Rows, Trainable
 from ..model.root import learned_length
 from ..types import TrainReport
 from .loop import train
@@ -46,7 +46,7 @@ class FitContext(Context):
             )
 
     def train(
-        self, base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: TrainingSettings
+        self, base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: LoopSettings
     ) -> TrainReport:
         if self._replay and trainable.replays:
             room = base.context_length - learned_length(base.model)

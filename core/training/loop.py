@@ -22,7 +22,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import StepError
-from ..method import Rows, Trainable, TrainingSettings
+from ..method import LoopSettings, Rows, Trainable
 from ..types import Encoded, TrainReport
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def train(
     trainable: Trainable,
     rows: Rows,
     validation: Rows,
-    settings: TrainingSettings,
+    settings: LoopSettings,
     progress: Progress,
 ) -> TrainReport:
     """Train what is attached; afterwards it holds the weights of the best validation, the start's included.
@@ -138,7 +138,7 @@ def train_step(
     base: Base,
     trainable: Trainable,
     rows: Sequence[Encoded],
-    settings: TrainingSettings,
+    settings: LoopSettings,
     optimizer: torch.optim.Optimizer,
 ) -> Step:
     """One optimizer step on one batch, with the text that is replayed beside it."""
@@ -200,7 +200,7 @@ def mean_loss(base: Base, trainable: Trainable, rows: Sequence[Encoded]) -> floa
     return sum(loss for loss, _ in parts) / sum(count for _, count in parts)
 
 
-def plan_batches(rows: int, settings: TrainingSettings) -> Plan:
+def plan_batches(rows: int, settings: LoopSettings) -> Plan:
     """A new seeded order each epoch, whose last batch may be smaller; `epochs` may be a fraction."""
     per_epoch = math.ceil(rows / settings.batch_size)
     steps = max(1, round(settings.epochs * per_epoch))
@@ -249,7 +249,8 @@ def checkpointing(model: Any, on: bool) -> Iterator[None]:
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    layers = [module for module in model.modules() if on and isinstance(module, GradientCheckpointingLayer)]
+    modules = model.modules() if on else ()
+    layers = [module for module in modules if isinstance(module, GradientCheckpointingLayer)]
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
     try:

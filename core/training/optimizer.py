@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..method import Trainable, TrainingSettings
+from ..method import LoopSettings, Trainable
 
 
 class TowardsStart(torch.optim.AdamW):
@@ -31,7 +31,7 @@ class TowardsStart(torch.optim.AdamW):
         return super().step(closure)
 
 
-def make_optimizer(trainable: Trainable, settings: TrainingSettings) -> torch.optim.Optimizer:
+def make_optimizer(trainable: Trainable, settings: LoopSettings) -> torch.optim.Optimizer:
     parameters: Any = trainable.groups or [{"params": list(trainable.parameters.values())}]
     common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.l2_to_start:

@@ -1,5 +1,5 @@
 import pytest
-from stepladder.core.data.numbers import number_as_text, number_in
+from stepladder.core.data.numbers import number_as_text, number_in, vector_as_text, vector_in
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,13 @@ def test_the_first_number_of_a_text(text, number):
 def test_a_number_as_text_reads_back_as_itself(number, text):
     assert number_as_text(number) == text
     assert number_in(text) == number
+
+
+def test_a_vector_as_text_reads_back_as_itself():
+    assert vector_as_text([0.0, 5.0, 0.1, -2.5]) == "[0,5,0.1,-2.5]"
+    assert vector_in("[0,5,0.1,-2.5]") == [0.0, 5.0, 0.1, -2.5]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "[1,true]", "[1, NaN]", "[1, 1e16]", '["1"]', "[[1]]", "[1"])
+def test_what_is_no_vector(text):
+    assert vector_in(text) == []

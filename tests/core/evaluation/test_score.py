@@ -47,6 +47,7 @@ def test_a_predictions_file_has_a_line_a_record_and_reads_back(tmp_path):
         "scores",
         "negative_log_likelihood",
         "tokens",
+        "figures",
         "slices",
         "task",
         "written_tokens",

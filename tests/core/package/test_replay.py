@@ -66,3 +66,10 @@ def test_texts_written_in_few_bits_are_compared_by_their_first_words():
         check(then, now, SAME_ROWS)
     with pytest.raises(ModelError):
         check(then, Prediction("r", "the sea is red now"), FEW_BITS)
+
+
+def test_the_numbers_of_a_vector_may_be_rounded_otherwise_and_must_be_as_many():
+    check(row("[0,0.5,16]"), Prediction("r", "[0,0.50001,15.9999]"))
+    for other in ("[0,0.51,16]", "[0,0.5]"):
+        with pytest.raises(ModelError, match=r"answered '\[0,0\.5,16\]'"):
+            check(row("[0,0.5,16]"), Prediction("r", other))

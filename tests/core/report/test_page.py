@@ -60,3 +60,9 @@ def test_near_duplicates_are_told_below_the_counts_of_the_rows():
         "1,200 of the test rows are near-duplicates of train rows (similarity of at least 0.8), "
         "in near_duplicates.jsonl."
     )
+
+
+def test_answers_that_can_be_drawn_are_shown_below_the_candidates():
+    text = page([candidate("lora")], pictures={"lora": "candidates/lora/picture.png"})
+    shown = "**lora**\n\n![answers of lora](candidates/lora/picture.png)"
+    assert text.partition("## Answers (test)\n\n")[2].startswith(shown)
