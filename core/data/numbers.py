@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -48,8 +49,6 @@ def vector_in(text: str) -> list[float]:
 
 def is_vector(value: Any) -> bool:
     """Whether it is a list of numbers, at least one and each within LARGEST."""
-    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+    if not isinstance(value, list) or not value or not {*map(type, value)} <= {int, float}:
+        return False
+    return not math.isnan(sum(value)) and max(map(abs, value)) <= LARGEST
