@@ -17,8 +17,12 @@ from stepladder.core.steps.graph import Graph
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "stepladder.yaml"
 # A part of the example's training, in which the order of the methods shows already.
-SHORTER = ["methods.autoencoder.epochs=40", "methods.vae.epochs=40", "methods.random_search.tries=200"]
 RIVALS = ("random_search", "classifier_ascent")
+SHORTER = [
+    *(f"methods.{method}.epochs=40" for method in ("autoencoder", "vae")),
+    *(f"methods.{method}.epochs=15" for method in RIVALS),
+    "methods.random_search.tries=200",
+]
 
 
 @pytest.fixture(scope="module")
