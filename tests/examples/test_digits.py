@@ -19,9 +19,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "stepladder.yaml"
 # A part of the example's training, in which the order of the methods shows already.
 RIVALS = ("random_search", "classifier_ascent")
 SHORTER = [
-    *(f"methods.{method}.epochs=40" for method in ("autoencoder", "vae")),
-    *(f"methods.{method}.epochs=15" for method in RIVALS),
-    "methods.random_search.tries=200",
+    *(f"methods.{method}.epochs=25" for method in ("autoencoder", "vae")),
+    *(f"methods.{method}.epochs=10" for method in RIVALS),
+    "methods.random_search.tries=100",
 ]
 
 
