@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
+from ..bases import base_kind
 from ..errors import ModelError
 from ..method import (
     Adapted,
@@ -22,6 +26,15 @@ from .base import Base
 from .headed import Headed, HeadStart, fit_headed
 from .root import learned_length
 from .worded import Worded
+
+
+class HeadSettings(TrainingSettings):
+    """Of methods that can answer by a new linear head on a base that writes, too."""
+
+    head: Literal["words", "linear"] | None = Field(
+        None,
+        description="answer by words, or by a new linear head; default: by words where the base writes",
+    )
 
 
 class GradientMethod(Method):
@@ -44,7 +57,13 @@ class GradientMethod(Method):
     @classmethod
     def wants_head(cls, settings: Any, kind: BaseKind) -> bool:
         """Whether these settings answer by a linear head on a base of that kind; else in words."""
-        return kind == "encoder"
+        return kind == "encoder" or getattr(settings, "head", None) == "linear"
+
+    @classmethod
+    def base_fault(cls, settings: Any, model: Mapping[str, Any]) -> str | None:
+        if getattr(settings, "head", None) == "words" and base_kind(model) == "encoder":
+            return "head: found 'words', but the base is an encoder, which writes none: expected 'linear'"
+        return None
 
     @classmethod
     def answers_on(cls, settings: Any, kind: BaseKind) -> tuple[Answering, ...]:

@@ -23,16 +23,12 @@ def write_texts(base: Base, texts: int, tokens: int, seed: int) -> list[Encoded]
     """
     prompts = _beginnings(base, texts, seed)
     limit = tokens - len(prompts[0])
-    written = generate(
-        base.model,
-        prompts,
-        base.renderer.stop_ids,
-        Decoding(temperature=1.0, max_new_tokens=limit, seed=seed),
-    )
+    decoding = Decoding(temperature=1.0, max_new_tokens=limit, seed=seed)
+    written = generate(base.model, prompts, base.renderer.stop_ids, decoding)
     return [
-        Encoded([*prompt, *said], [False] * len(prompt) + [True] * len(said))
-        for prompt, said in zip(prompts, written, strict=True)
-        if said
+        Encoded([*prompt, *said.tokens], [False] * len(prompt) + [True] * len(said.tokens))
+        for prompt, (said,) in zip(prompts, written, strict=True)
+        if said.tokens
     ]
 
 

@@ -165,7 +165,7 @@ def accumulate(
     for start in range(0, len(rows), micro_batch_size):
         for loss, _ in _losses(base, trainable, rows[start : start + micro_batch_size]):
             share = loss / count
-            (share * weight).backward()
+            (share * weight).backward()  # type: ignore[no-untyped-call]
             total += float(share.detach())
     return total, count
 
@@ -178,7 +178,7 @@ def accumulate_replay(base: Base, rows: Sequence[Encoded], weight: float) -> tup
     total = 0.0
     for loss, _ in base.engine.losses(rows):
         share = loss / count
-        (share * weight).backward()
+        (share * weight).backward()  # type: ignore[no-untyped-call]
         total += float(share.detach())
     return total, count
 

@@ -33,7 +33,7 @@ class TowardsStart(torch.optim.AdamW):
 
 def make_optimizer(trainable: Trainable, settings: LoopSettings) -> torch.optim.Optimizer:
     parameters: Any = trainable.groups or [{"params": list(trainable.parameters.values())}]
-    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    rate, decay = settings.learning_rate, settings.weight_decay
     if settings.l2_to_start:
-        return TowardsStart(parameters, settings.l2_to_start, **common)
-    return torch.optim.AdamW(parameters, **common)
+        return TowardsStart(parameters, settings.l2_to_start, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)

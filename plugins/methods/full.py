@@ -12,18 +12,16 @@ weights of the best validation so far, and the base's own, which `detach` puts b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from ...core.bases import base_kind
 from ...core.hookspecs import hookimpl
 from ...core.method import Adapted, Context, Data, Fold, Method, Trainable, Weights
 from ...core.model.base import Base
-from ...core.model.gradient import GradientMethod
+from ...core.model.gradient import GradientMethod, HeadSettings
 from ...core.model.headed import HeadStart
 from ...core.model.whole import attach_whole, fold_whole
-from ...core.types import BaseKind
 
 BYTES = 24
 
@@ -40,12 +38,8 @@ class Full(GradientMethod):
     answers = ("label", "choose", "generate", "number", "likelihood")
     bases = ("causal", "encoder")
 
-    class Settings(GradientMethod.Settings):
+    class Settings(HeadSettings):
         learning_rate: float = Field(2e-5, gt=0)
-        head: Literal["words", "linear"] | None = Field(
-            None,
-            description="answer by words, or by a new linear head; default: by words where the base writes",
-        )
         warmup_head_epochs: float = Field(
             1, ge=0, description="passes in which a linear head alone is trained, the base frozen"
         )
@@ -53,16 +47,6 @@ class Full(GradientMethod):
         head_learning_rate: float = Field(1e-2, gt=0, description="of a linear head")
 
     settings: Settings
-
-    @classmethod
-    def wants_head(cls, settings: Any, kind: BaseKind) -> bool:
-        return kind == "encoder" or settings.head == "linear"
-
-    @classmethod
-    def base_fault(cls, settings: Any, model: Mapping[str, Any]) -> str | None:
-        if settings.head == "words" and base_kind(model) == "encoder":
-            return "head: found 'words', but the base is an encoder, which writes none: expected 'linear'"
-        return None
 
     def head_start(self) -> HeadStart:
         """A head that starts at its solution needs no training alone."""

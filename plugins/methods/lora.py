@@ -27,7 +27,7 @@ from ...core.hookspecs import hookimpl
 from ...core.method import Data, Fold, Method, PeftAdapter, Trainable, Weights
 from ...core.model.architecture import skeleton
 from ...core.model.base import Base
-from ...core.model.gradient import GradientMethod
+from ...core.model.gradient import GradientMethod, HeadSettings
 from ...core.model.layers import find_layers, linear_layers, linear_shape, replace_modules, shortest_names
 
 A, B, MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
@@ -171,7 +171,7 @@ class Lora(GradientMethod):
     answers = ("label", "choose", "generate", "number", "likelihood")
     bases = ("causal", "encoder")
 
-    class Settings(GradientMethod.Settings):
+    class Settings(HeadSettings):
         learning_rate: float = Field(2e-3, gt=0)
         rank: int = Field(8, ge=1)
         alpha: float = Field(16, gt=0, description="the update is scaled by alpha / rank")
@@ -192,6 +192,9 @@ class Lora(GradientMethod):
 
     @classmethod
     def base_fault(cls, settings: Any, model: Mapping[str, Any]) -> str | None:
+        fault = super().base_fault(settings, model)
+        if fault:
+            return fault
         base = skeleton(model)
         try:
             layers = find_layers(base, settings.target) if base is not None else {}

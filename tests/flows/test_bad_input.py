@@ -129,6 +129,7 @@ COMMANDS = {
     ),
     "no_bytes": check("data.test=no_bytes.jsonl"),
     "blank_lines": check("data.test=blank_lines.jsonl"),
+    "no_replay": run("no_replay", "replay.source=empty_text.jsonl", "methods=[lora]"),
     "mixed": run("mixed", *MIXED),
 }
 
@@ -162,6 +163,7 @@ def project(tmp_path_factory, base_folder):
         "broken": as_lines(good[:20]) + "{broken\n" * 20,
         "null": as_lines({**row, "colour": None} for row in test),
         "unanswered": as_lines({**row, "colour": " "} for row in good),
+        "empty_text": as_lines([{"text": ""}, {"text": " "}]),
         "no_bytes": "",
         "blank_lines": "\n \n",
     }
@@ -236,6 +238,13 @@ def test_the_traceback_is_that_of_the_child_and_the_message_stays_last(ended, pl
     assert "flows/cli.py" in said
     assert where in said.partition("In the child process:\n")[2]
     assert message in said[said.rindex("\nstepladder: ") + 1 :]
+
+
+def test_text_to_replay_that_holds_no_token_ends_the_run_before_anything_is_fitted(ended, project):
+    said = ended["no_replay"]["err"]
+    assert "replay.source: " in said and "empty_text.jsonl: no token to train on in its 2 texts" in said
+    assert "the text is empty" in said and "`source: self`" in said
+    assert not list((project / "no_replay" / "steps").glob("fit-*/result.json"))
 
 
 def test_nothing_is_left_of_what_is_refused_before_the_run(ended):

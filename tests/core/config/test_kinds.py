@@ -70,9 +70,11 @@ def test_a_linear_head_tells_labels_and_nothing_else(project):
 
 def test_an_encoder_has_no_words_and_forgets_none(project):
     (project / "retain.txt").write_text("text")
-    retain, head = faults(project, "reader", [{"full": {"head": "words"}}], retain={"text": "retain.txt"})
+    worded = [{"full": {"head": "words"}}, {"lora": {"head": "words"}}]
+    retain, head, other = faults(project, "reader", worded, retain={"text": "retain.txt"})
     assert retain.startswith("retain: reader is an encoder, which predicts no text")
     assert head.startswith("methods.full: head: found 'words'")
+    assert other.startswith("methods.lora: head: found 'words'")
 
 
 def test_an_encoder_can_be_given_no_text_to_replay(project):

@@ -192,6 +192,19 @@ def test_the_old_head_is_kept_and_trained_while_a_new_one_learns(alone: int, loa
     assert {each.predicted for each in adapted.predict(toy.validation.examples())} <= set(toy.labels)
 
 
+def test_adapters_below_a_new_head_are_taught_by_the_old_one_too(load, toy, tmp_path):
+    base, rows = load(), toy.train.examples()
+    settings = {**FEW, "head": "linear", "learning_rate": 1e-2}
+    beside, alone = (
+        fit(Lora(Lora.Settings(**settings)), each, toy, tmp_path, share)
+        for each, share in ((base, 0.2), (load(), None))
+    )
+    assert isinstance(beside, Headed)
+    assert beside.report.replay_tokens == round(sum(map(len, base.read(rows, toy.instruction))) / 4)
+    learned = [each.trunk.parameters for each in (beside, alone)]
+    assert not any(torch.equal(learned[0][name], learned[1][name]) for name in learned[1] if "lora_B" in name)
+
+
 def test_a_head_that_forgets_forgets_less_with_it(load, toy, tmp_path):
     """Text that the base itself knows well: its perplexity rises without it more than twice as much."""
     from stepladder.core.model.writing import write_texts
