@@ -69,6 +69,11 @@ def base_kind(model: Mapping[str, Any]) -> BaseKind:
     return "causal" if writes else "encoder"
 
 
+def quantisation(model: Mapping[str, Any]) -> str:
+    """By which library the weights of a base with this config.json are quantised; empty if by none."""
+    return str((model.get("quantization_config") or {}).get("quant_method", ""))
+
+
 def read_model_config(folder: Path) -> dict[str, Any]:
     """The config.json of a base's folder."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))

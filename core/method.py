@@ -134,19 +134,21 @@ Rows = Sequence["Encoded"]
 class Trainable:
     """What a gradient method attached to the model.
 
-    `parameters` maps the names under which they are saved to the tensors that are learned. `detach`
-    takes everything off the model again, so that it computes as before; `merge` folds it into the
-    model's own weights instead, in float32. `loss` yields summed losses with their numbers of trained
-    tokens where the usual next-token loss is not meant; `groups` are AdamW's parameter groups where one
-    learning rate is not meant for all. `keep` is called after training where what is served and saved has
-    another form than what was trained: it attaches that in its place. `replays` is whether the base's own
-    language head stands on what is learned, so that ordinary text can be trained beside the rows; that text
-    is `replay`, which the pipeline gives.
+    `parameters` maps the names under which they are saved to the tensors that are learned. `detach` takes
+    everything off the model again, so that it computes as before; `merge` folds it into the model's own
+    weights instead, in float32. `frozen` are saved and read back with the parameters, and not learned: what
+    they were drawn or computed as, once and for all. `loss` yields summed losses with their numbers of
+    trained tokens where the usual next-token loss is not meant; `groups` are AdamW's parameter groups where
+    one learning rate is not meant for all. `keep` is called after training where what is served and saved
+    has another form than what was trained: it attaches that in its place. `replays` is whether the base's
+    own language head stands on what is learned, so that ordinary text can be trained beside the rows; that
+    text is `replay`, which the pipeline gives.
     """
 
     parameters: Mapping[str, torch.nn.Parameter]
     detach: Callable[[], None]
     merge: Callable[[], None] | None = None
+    frozen: Mapping[str, torch.Tensor] = field(default_factory=dict)
     loss: Callable[[Base, Rows], Iterator[tuple[torch.Tensor, int]]] | None = None
     groups: Sequence[Mapping[str, Any]] | None = None
     keep: Callable[[], Trainable] | None = None
@@ -155,6 +157,10 @@ class Trainable:
 
     def count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that is saved, by its names; writing into one changes what is attached."""
+        return {**self.frozen, **{name: each.detach() for name, each in self.parameters.items()}}
 
 
 Weights = Mapping[str, "torch.Tensor"]
@@ -227,6 +233,7 @@ class Method(ABC):
     answers: ClassVar[tuple[Answering, ...]]  # it does every task that is answered in one of these ways
     adapted: ClassVar[type[Adapted]]
     bases: ClassVar[tuple[BaseKind, ...]] = ("causal",)  # the kinds of base that it runs on
+    libraries: ClassVar[tuple[str, ...]] = ()  # distributions that it computes with, beside Stepladder's own
     searches: ClassVar[bool] = False  # whether `fit` looks for the best by `data.metric`
     needs_tasks: ClassVar[bool] = False  # whether rows must say of which task of a family they are
     needs_rows: ClassVar[bool] = True  # whether it can do nothing without training rows

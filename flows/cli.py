@@ -1,4 +1,4 @@
-"""The command `stepladder`. Each module of `flows/commands` is one command of the same name.
+"""The command `stepladder`. Each module of `flows/commands` is one command of the same name (_ becomes -).
 
 Nothing heavy is imported here, nor at the top of a command's module, so that help is quick.
 """
@@ -47,7 +47,7 @@ def make_app() -> typer.Typer:
     app.callback()(stepladder)
     for module in pkgutil.iter_modules(commands.__path__):
         command = importlib.import_module(f"{commands.__name__}.{module.name}")
-        app.command(module.name)(getattr(command, module.name))
+        app.command(module.name.replace("_", "-"))(getattr(command, module.name))
     return app
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Self
 
 from pydantic import BaseModel
 
-from ..bases import DEFAULT_BASE, abilities, base_kind, known_model_config
+from ..bases import DEFAULT_BASE, abilities, base_kind, known_model_config, quantisation
 from ..discovery import Registry
 from ..method import Answering, Method
 from ..types import Ability, BaseKind
@@ -55,6 +56,8 @@ class Footing:
             if sections.get(name) and self.kind != "causal":
                 why = f"{self.base} {IS[self.kind]}, which predicts no text, {what}"
                 yield Fault(name, f"{why}: remove `{name}`")
+        if quantisation(self.model) == "bitsandbytes" and find_spec("bitsandbytes") is None:
+            yield Fault("base", f"{self.base} is quantised: pip install 'stepladder[quantised]'")
         for method, settings in asked:
             fault = self._method_fault(method, settings)
             if fault:

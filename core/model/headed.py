@@ -81,7 +81,7 @@ class Headed(Adapted):
     def save(self, folder: Path) -> None:
         assert self.trunk is not None, "it is saved before it is merged"
         tensors = {HEAD + name: tensor.detach() for name, tensor in self.head.named_parameters()}
-        tensors |= {TRUNK + name: tensor.detach() for name, tensor in self.trunk.parameters.items()}
+        tensors |= {TRUNK + name: tensor for name, tensor in self.trunk.tensors().items()}
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
 

@@ -9,6 +9,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import ModelError, did_you_mean
+from .architecture import skeleton
 
 # Names of the layers that make queries and values, by family; the first group found is the default.
 QUERIES_AND_VALUES = (
@@ -49,6 +50,18 @@ def find_layers(model: Any, target: str | Sequence[str] | None) -> dict[str, nn.
                 f"{did_you_mean(name, [*sorted(names), ATTENTION, ALL])}; it has {', '.join(sorted(names))}"
             )
     return {path: layer for path, layer in linear.items() if any(is_meant(path, name) for name in wanted)}
+
+
+def layers_fault(target: str | Sequence[str] | None, model: Mapping[str, Any]) -> str | None:
+    """Why a base with the config.json `model` lacks a layer that `target` names; None if it has all."""
+    base = skeleton(model)
+    if base is None:
+        return None
+    try:
+        find_layers(base, target)
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def is_meant(path: str, name: str) -> bool:

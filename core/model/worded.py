@@ -249,7 +249,7 @@ class Worded(Adapted, Writer):
         prompt = {"rule": self.rule, **asdict(self.prompt)}
         (folder / "prompt.json").write_text(json.dumps(prompt, indent=2, ensure_ascii=False))
         if self.trainable:
-            tensors = {name: p.detach().contiguous() for name, p in self.trainable.parameters.items()}
+            tensors = {name: tensor.contiguous() for name, tensor in self.trainable.tensors().items()}
             save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
     @classmethod
@@ -284,15 +284,15 @@ def attach_saved(saved: Mapping[str, torch.Tensor], weights: Path, base: Base, m
     """Attach what was read from the file `weights`. Raises ModelError where it does not fit the base."""
     attach: Callable[[Any], Trainable] = method.attach  # type: ignore[attr-defined]
     trainable = attach(base.model)
-    found, expected = _shapes(saved), _shapes(trainable.parameters)
+    attached = trainable.tensors()
+    found, expected = _shapes(saved), _shapes(attached)
     if found != expected:
         raise ModelError(
             f"{weights}: its tensors do not fit this base: {len(expected)} expected, {len(found)} found, "
             f"{len(expected.items() & found.items())} of the same name and shape: fitted on another base?"
         )
-    with torch.no_grad():
-        for name, parameter in trainable.parameters.items():
-            parameter.copy_(saved[name])
+    for name, tensor in attached.items():
+        tensor.copy_(saved[name])
     return trainable
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from ..data.account import as_json, load_accounts
 from ..discovery import Registry, discover
+from ..environment import installed
 from ..model.locate import BaseRef
 from .licenses import base_license
 
@@ -37,22 +37,21 @@ def gather(contents: Contents) -> Json:
 
 
 def _libraries() -> dict[str, str]:
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {library: installed(library) for library in LIBRARIES}
+    return {library: version for library, version in found.items() if version}
 
 
 def _plugins(contents: Contents, registry: Registry) -> dict[str, str]:
-    """`<kind>:<name>` → distribution, version and the hash of the file, of those that made the candidate."""
+    """`<kind>:<name>` → distribution, version and the hash of the file, of those that made the candidate.
+
+    What else its method computes with stands among them as `library:<name>`.
+    """
     found = {}
     for kind, name in dict.fromkeys(_used(contents, registry)):
         plugin = registry.plugin_of(kind, name)
         found[f"{kind}:{name}"] = f"{plugin.distribution} {plugin.version} {plugin.sha256[:12]}".rstrip()
-    return found
+    libraries = registry.method(contents.entry["method"]).libraries
+    return found | {f"library:{name}": f"{name} {installed(name)}" for name in libraries}
 
 
 def _used(contents: Contents, registry: Registry) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from ..config import Resolved, load_config
 from ..config.kinds import Footing
 from ..data.prepare import own_places
 from ..discovery import Registry, discover
+from ..environment import installed
 from ..errors import ConfigError
 from ..model.locate import BaseRef, file_sha256, resolve_base
 from ..package.commit import find_commit
@@ -140,9 +141,19 @@ def _paths(value: Any) -> Iterator[str]:
 
 
 def _plugins(registry: Registry, config: Mapping[str, Any]) -> dict[str, str]:
-    """`<kind>:<name>` → the plugin's version and file, for what this run may use."""
+    """`<kind>:<name>` → the plugin's version and file, for what this run may use.
+
+    What a method computes with is a part of it: another version of that may compute something else.
+    """
+
+    def libraries(kind: str, name: str) -> list[str]:
+        named = registry.method(name).libraries if kind == "method" else ()
+        return [f"{library} {installed(library)}" for library in named]
+
     return {
-        f"{kind}:{name}": f"{plugin.distribution} {plugin.version} {plugin.sha256}"
+        f"{kind}:{name}": " ".join(
+            [plugin.distribution, plugin.version, plugin.sha256, *libraries(kind, name)]
+        )
         for plugin in registry.plugins
         if plugin.status == "ok"
         for kind, name in plugin.gives

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
+from ...core.bases import quantisation
 from ...core.hookspecs import hookimpl
 from ...core.method import Adapted, Context, Data, Fold, Method, Trainable, Weights
 from ...core.model.base import Base
@@ -47,6 +48,12 @@ class Full(GradientMethod):
         head_learning_rate: float = Field(1e-2, gt=0, description="of a linear head")
 
     settings: Settings
+
+    @classmethod
+    def base_fault(cls, settings: Any, model: Mapping[str, Any]) -> str | None:
+        if quantisation(model):
+            return "all weights are trained, and those of this base are quantised: use lora"
+        return super().base_fault(settings, model)
 
     def head_start(self) -> HeadStart:
         """A head that starts at its solution needs no training alone."""

@@ -3,40 +3,49 @@
 Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685, §4.1: A is random,
 B is zero, so that training starts at the base. Variants, all saved as plain factors:
 rank-stabilised scale alpha / sqrt(r), Kalajdzievski 2023, arXiv:2312.03732, theorem 3.2;
-LoRA+, a higher learning rate for B than for A, Hayou et al. 2024, arXiv:2402.12354, §4 (their ratio: 16);
+LoRA+, a higher learning rate for B than for A, Hayou et al. 2024, arXiv:2402.12354 (their ratio: 2^4);
 DoRA, the length of each row of a weight learned apart from its direction, Liu et al. 2024,
 arXiv:2402.09353, eq. 5, with the length of W + B A as a constant in the gradient, §4.3;
-PiSSA, where A and B start at the principal singular vectors, Meng et al. 2024, arXiv:2404.02948, eqs. 2-4.
+PiSSA, where A and B start at the principal singular vectors, Meng et al. 2024, arXiv:2404.02948, §3.
+On a base whose weights are quantised to 4 bits it is QLoRA, Dettmers et al. 2023, arXiv:2305.14314.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from ...core.errors import ModelError
+from ...core.bases import quantisation
 from ...core.hookspecs import hookimpl
 from ...core.method import Data, Fold, Method, PeftAdapter, Trainable, Weights
 from ...core.model.architecture import skeleton
 from ...core.model.base import Base
 from ...core.model.gradient import GradientMethod, HeadSettings
-from ...core.model.layers import find_layers, linear_layers, linear_shape, replace_modules, shortest_names
+from ...core.model.layers import (
+    find_layers,
+    layers_fault,
+    linear_layers,
+    linear_shape,
+    replace_modules,
+    shortest_names,
+)
 
 A, B, MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
+START_A, START_B = "start_A", "start_B"
 # Families whose linear layers are Conv1D, with weights [in, out].
 TRANSPOSED = ("gpt2", "openai-gpt")
 # Weights are folded by so many elements at once, so that no second copy of a large one is held.
 CHUNK = 1 << 18
-# Rounds of the randomised singular value decomposition, as in the PiSSA paper's table of its errors.
+# Rounds of the randomised singular value decomposition: the most that PiSSA's authors compare.
 SVD_ROUNDS = 16
+T = TypeVar("T")
 
 
 @hookimpl
@@ -58,22 +67,14 @@ class LoraLinear(nn.Module):
         self.scale = scale
         self.lora_a = nn.Parameter(a.to(weight.device))  # [r, in]
         self.lora_b = nn.Parameter(torch.zeros(outputs, rank, dtype=dtype, device=weight.device))  # [out, r]
-        self.subtracted: tuple[Tensor, Tensor] | None = None
+        self.subtracted: dict[str, Tensor] = {}
 
     def learned(self) -> dict[str, nn.Parameter]:
         return {A: self.lora_a, B: self.lora_b}
 
-    def kept(self) -> dict[str, Tensor]:
-        """What is saved: with it alone a plain layer says what this one says."""
-        a, b = self.factors()
-        return {A: a, B: b}
-
     def factors(self) -> tuple[Tensor, Tensor]:
-        """A [r, in] and B [out, r]; twice as many where their start, which the base has, is subtracted."""
-        if self.subtracted is None:
-            return self.lora_a, self.lora_b
-        a, b = self.subtracted
-        return torch.cat([self.lora_a, a]), torch.cat([self.lora_b, -b], 1)
+        """A [r, in] and B [out, r] of the whole update."""
+        return whole_factors({A: self.lora_a, B: self.lora_b, **self.subtracted})
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] to [..., out]."""
@@ -91,9 +92,13 @@ class LoraLinear(nn.Module):
         found: Tensor = weight.T if isinstance(self.base, Conv1D) else weight
         return found
 
+    def subtract_start(self) -> None:
+        """Count the update from its start, which the frozen weight holds already."""
+        self.subtracted = {START_A: self.lora_a.detach().clone(), START_B: self.lora_b.detach().clone()}
+
     @torch.no_grad()
     def start_at_principal(self, seed: int) -> None:
-        """Begin with the weight's part in its first r singular directions, which is subtracted from it."""
+        """Begin with the weight's part in its first r singular directions."""
         rank, weight = len(self.lora_a), self.weight().to(self.lora_a.dtype)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -101,13 +106,12 @@ class LoraLinear(nn.Module):
         root = (s[:rank] / self.scale).sqrt()
         self.lora_a.copy_(root[:, None] * v.T[:rank])
         self.lora_b.copy_(u[:, :rank] * root)
-        self.subtracted = (self.lora_a.clone(), self.lora_b.clone())
 
     @torch.no_grad()
     def fold(self) -> None:
         """Make the frozen weight the one that this layer multiplies by, in float32 at least."""
-        weight, kept = self.weight(), self.kept()
-        weight.copy_(fold_update(weight, kept[A], kept[B], self.scale, kept.get(MAGNITUDE)))
+        weight = self.weight()
+        weight.copy_(fold_update(weight, *self.factors(), self.scale, self.learned().get(MAGNITUDE)))
 
 
 class DoraLinear(LoraLinear):
@@ -122,9 +126,6 @@ class DoraLinear(LoraLinear):
     def learned(self) -> dict[str, nn.Parameter]:
         return {**super().learned(), MAGNITUDE: self.magnitude}
 
-    def kept(self) -> dict[str, Tensor]:
-        return {**super().kept(), MAGNITUDE: self.magnitude}
-
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] to [..., out]; at the start exactly what the frozen layer says."""
         said: Tensor = self.base(x)
@@ -138,10 +139,18 @@ class DoraLinear(LoraLinear):
         """Of the rows of W + scale B A, [out], by their squares' parts, so that no [out, in] is made."""
         a, b = self.factors()
         crossed = (self.weight() @ a.T.to(self.weight().dtype)).to(b.dtype)  # [out, r]
-        squares: Tensor = self.squares + (b * (2 * self.scale * crossed + self.scale**2 * b @ (a @ a.T))).sum(
-            1
-        )
-        return squares.sqrt()
+        added = (b * (2 * self.scale * crossed + self.scale**2 * b @ (a @ a.T))).sum(1)
+        lengths: Tensor = (self.squares + added).sqrt()
+        return lengths
+
+
+def whole_factors(saved: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """A [r, in] and B [out, r] of an update; of one whose start is subtracted twice as long, for
+    B A - B0 A0 = [B, -B0] [A; A0].
+    """
+    if START_A not in saved:
+        return saved[A], saved[B]
+    return torch.cat([saved[A], saved[START_A]]), torch.cat([saved[B], -saved[START_B]], 1)
 
 
 def fold_update(weight: Tensor, a: Tensor, b: Tensor, scale: float, lengths: Tensor | None = None) -> Tensor:
@@ -192,58 +201,50 @@ class Lora(GradientMethod):
 
     @classmethod
     def base_fault(cls, settings: Any, model: Mapping[str, Any]) -> str | None:
-        fault = super().base_fault(settings, model)
-        if fault:
-            return fault
+        if quantisation(model) and (settings.dora or settings.initial == "pissa"):
+            return "dora and initial: pissa need the weights themselves, and those of this base are quantised"
+        fault = super().base_fault(settings, model) or layers_fault(settings.target, model)
         base = skeleton(model)
-        try:
-            layers = find_layers(base, settings.target) if base is not None else {}
-        except ModelError as error:
-            return str(error)
-        smallest = min((min(linear_shape(layer)) for layer in layers.values()), default=settings.rank)
-        if settings.initial == "pissa" and settings.rank > smallest:
+        if fault or base is None or settings.initial != "pissa":
+            return fault
+        smallest = min(min(linear_shape(layer)) for layer in find_layers(base, settings.target).values())
+        if settings.rank > smallest:
             return f"rank: {settings.rank}, but a weight of this base has {smallest} singular vectors alone"
         return None
 
     def attach(self, model: Any) -> Trainable:
-        doubled = 2 if self.settings.initial == "pissa" else 1
-        return self._place(model, self._layers(model, doubled * self.settings.rank))
+        return self._place(model, self._layers(model))
 
     def start(self, base: Base, data: Data) -> Trainable:
-        if self.settings.initial == "random":
-            return self.attach(base.model)
-        adapted = self._layers(base.model, self.settings.rank)
-        for layer in adapted.values():
-            layer.start_at_principal(self.settings.seed)
-        return replace(self._place(base.model, adapted), keep=partial(self._settle, base.model, adapted))
+        """Singular vectors are searched for here alone: saved ones are read back into what is attached."""
+        layers = self._layers(base.model)
+        if self.settings.initial == "pissa":
+            for layer in layers.values():
+                layer.start_at_principal(self.settings.seed)
+                layer.subtract_start()
+        return self._place(base.model, layers)
 
-    def _settle(self, model: Any, trained: Mapping[str, LoraLinear]) -> Trainable:
-        """Plain layers in the place of those that were trained with their start subtracted."""
-        replace_modules(model, {path: layer.base for path, layer in trained.items()})
-        trainable = self.attach(model)
-        with torch.no_grad():
-            for path, layer in trained.items():
-                for name, tensor in layer.kept().items():
-                    trainable.parameters[f"{path}.{name}"].copy_(tensor)
-        return trainable
-
-    def _layers(self, model: Any, rank: int) -> dict[str, LoraLinear]:
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        kind = DoraLinear if self.settings.dora else LoraLinear
-        layers = find_layers(model, self.settings.target)
-        return {path: kind(layer, rank, self.scale(), generator) for path, layer in layers.items()}
+    def _layers(self, model: Any) -> dict[str, LoraLinear]:
+        settings = self.settings
+        generator = torch.Generator().manual_seed(settings.seed)
+        kind = DoraLinear if settings.dora else LoraLinear
+        layers = {
+            path: kind(layer, settings.rank, self.scale(), generator)
+            for path, layer in find_layers(model, settings.target).items()
+        }
+        if settings.initial == "pissa":
+            for layer in layers.values():
+                layer.subtract_start()
+        return layers
 
     def _place(self, model: Any, adapted: Mapping[str, LoraLinear]) -> Trainable:
         replace_modules(model, adapted)
-        parameters = {
-            f"{path}.{name}": parameter
-            for path, layer in adapted.items()
-            for name, parameter in layer.learned().items()
-        }
+        parameters = by_path({path: layer.learned() for path, layer in adapted.items()})
         return Trainable(
             parameters,
             detach=partial(replace_modules, model, {path: layer.base for path, layer in adapted.items()}),
-            merge=partial(merge_layers, model, adapted),
+            merge=partial(merge_layers, model, adapted) if are_whole(adapted.values()) else None,
+            frozen=by_path({path: layer.subtracted for path, layer in adapted.items()}),
             groups=self._groups(parameters),
         )
 
@@ -263,15 +264,15 @@ class Lora(GradientMethod):
         return self.settings.alpha / (math.sqrt(rank) if self.settings.rslora else rank)
 
     def as_peft(self, weights: Weights, model: Mapping[str, Any]) -> PeftAdapter:
-        paths = adapted_paths(weights)
-        rank = len(weights[f"{paths[0]}.{A}"])
+        updates = saved_updates(weights)
+        rank = max(len(a) for a, _ in map(whole_factors, updates.values()))
         alpha = self.scale() * (math.sqrt(rank) if self.settings.rslora else rank)
         return PeftAdapter(
             config={
                 "peft_type": "LORA",
                 "r": rank,
                 "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
-                "target_modules": shortest_names(paths, list(linear_layers(skeleton(model)))),
+                "target_modules": shortest_names(list(updates), list(linear_layers(skeleton(model)))),
                 "lora_dropout": 0.0,
                 "bias": "none",
                 "fan_in_fan_out": model["model_type"] in TRANSPOSED,
@@ -282,31 +283,48 @@ class Lora(GradientMethod):
                 "modules_to_save": None,
                 "init_lora_weights": True,
             },
-            tensors={name_in_peft(name): tensor for name, tensor in weights.items()},
+            tensors={
+                f"base_model.model.{path}.{name}": tensor
+                for path, update in updates.items()
+                for name, tensor in in_peft(update).items()
+            },
         )
 
     def folds(self, weights: Weights, model: Mapping[str, Any]) -> Mapping[str, Fold]:
         fold = fold_transposed if model["model_type"] in TRANSPOSED else fold_update
-        return {
-            f"{path}.weight": partial(
-                fold,
-                a=weights[f"{path}.{A}"],
-                b=weights[f"{path}.{B}"],
-                scale=self.scale(),
-                lengths=weights.get(f"{path}.{MAGNITUDE}"),
+        folds: dict[str, Fold] = {}
+        for path, update in saved_updates(weights).items():
+            a, b = whole_factors(update)
+            folds[f"{path}.weight"] = partial(
+                fold, a=a, b=b, scale=self.scale(), lengths=update.get(MAGNITUDE)
             )
-            for path in adapted_paths(weights)
-        }
+        return folds
 
 
-def adapted_paths(weights: Weights) -> list[str]:
-    """Paths of the layers that the saved weights belong to."""
-    return [name.removesuffix(f".{A}") for name in weights if name.endswith(f".{A}")]
+def by_path(named: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
+    """The things of each path by the path and their own name."""
+    return {f"{path}.{name}": each for path, things in named.items() for name, each in things.items()}
 
 
-def name_in_peft(name: str) -> str:
-    """PEFT's name of what is saved here as `name`."""
-    return f"base_model.model.{name}" + ("" if name.endswith(MAGNITUDE) else ".weight")
+def saved_updates(weights: Weights) -> dict[str, dict[str, Tensor]]:
+    """The saved tensors of each adapted layer, by its path and their own names."""
+    updates: dict[str, dict[str, Tensor]] = {}
+    for whole, tensor in weights.items():
+        path, _, name = whole.rpartition(".")
+        updates.setdefault(path, {})[name] = tensor
+    return updates
+
+
+def in_peft(update: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One layer's saved tensors as PEFT names them."""
+    a, b = whole_factors(update)
+    lengths = {MAGNITUDE: update[MAGNITUDE]} if MAGNITUDE in update else {}
+    return {f"{A}.weight": a, f"{B}.weight": b, **lengths}
+
+
+def are_whole(layers: Iterable[LoraLinear]) -> bool:
+    """Whether the frozen weights are numbers that something can be added to, not packed 4-bit ones."""
+    return all(layer.weight().is_floating_point() for layer in layers)
 
 
 def merge_layers(model: nn.Module, adapted: Mapping[str, LoraLinear]) -> None:

@@ -24,12 +24,17 @@ from stepladder.plugins.methods.lora import Lora
 from stepladder.plugins.tasks.classify import Classify
 
 QUICK = {"epochs": 8, "learning_rate": 0.01}
-SETTINGS: dict[str, dict[str, Any]] = {"linear_probe": {"folds": 3}, "lora": QUICK, "full": QUICK}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "linear_probe": {"folds": 3},
+    "lora": QUICK,
+    "peft": {"epochs": 8, "learning_rate": 0.05},
+    "full": QUICK,
+}
 METHODS = {name: kind for name, kind in discover().methods.items() if "encoder" in kind.bases}
 
 
 def test_these_methods_run_on_encoders():
-    assert set(METHODS) == {"linear_probe", "lora", "full"}
+    assert set(METHODS) == {"linear_probe", "lora", "peft", "full"}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
