@@ -54,7 +54,7 @@ def test_it_starts_at_the_base_is_used_comes_off_and_folds_in(model: Any) -> Non
     for parameter in again.parameters.values():
         parameter.data += 0.5
     again.merge()
-    assert torch.allclose(logits(model), said, atol=1e-10)
+    assert torch.allclose(logits(model), said, atol=1e-5)  # RMSNorm computes in float32
 
 
 def test_a_layer_that_the_base_lacks_is_told_before_weights_are_loaded() -> None:
