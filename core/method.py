@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -126,8 +127,34 @@ class Context(ABC):
     ) -> TrainReport:
         """Run the one training loop; afterwards `trainable` holds the weights of the best validation."""
 
+    @abstractmethod
+    def artifact(self, candidate: str) -> Path:
+        """The adapter folder of a candidate that the method `needs`."""
+
+    @abstractmethod
+    def candidate(self, candidate: str, base: Base) -> AbstractContextManager[Adapted]:
+        """A candidate that the method `needs`, fitted, on `base`, which computes as before afterwards."""
+
+    @abstractmethod
+    def build(self, choice: Choice) -> Method:
+        """The method that a setting names."""
+
+    @abstractmethod
+    def read(self, place: Path) -> list[Example]:
+        """Rows without answers, read as the training rows are; `expected` stands for nothing.
+
+        Left out are those with the input of a row that the run has already: repeats and training rows, and
+        validation and test rows, which would leak. What became of all rows is noted. Raises DataError.
+        """
+
+    @abstractmethod
+    def note(self, **facts: Any) -> None:
+        """Facts of the fit, as JSON, for the candidate's entry of result.json and for the report."""
+
 
 Rows = Sequence["Encoded"]
+# A plugin that is named by a setting: by its name, or as {name: its settings}.
+Choice = str | Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -207,6 +234,14 @@ class Adapted(ABC):
         """Fold learned weights into the base, in float32, where the method can; None where it cannot."""
         return None
 
+    def detach(self) -> None:
+        """Take everything off the base again, so that it computes as before; of no use after that."""
+        return  # most attach nothing
+
+    def attached(self) -> Iterator[None]:
+        """The base in each state in which the candidate is served, one after the other."""
+        yield
+
     def scorer_faults(self) -> Mapping[str, int] | None:
         """How many answers its decoder's scorer could not judge so far, by what went wrong.
 
@@ -237,6 +272,8 @@ class Method(ABC):
     searches: ClassVar[bool] = False  # whether `fit` looks for the best by `data.metric`
     needs_tasks: ClassVar[bool] = False  # whether rows must say of which task of a family they are
     needs_rows: ClassVar[bool] = True  # whether it can do nothing without training rows
+    # The setting that names the method by which the candidate is fitted in the end, saved and served.
+    hands_on_to: ClassVar[str | None] = None
 
     class Settings(Settings):
         """No settings unless a subclass declares some."""
@@ -255,7 +292,7 @@ class Method(ABC):
 
     @classmethod
     def needs(cls, settings: BaseModel) -> Sequence[str]:
-        """Ids of the candidates that must be fitted before this one."""
+        """Ids of the candidates that must be fitted before this one; it stands no lower than they do."""
         return ()
 
     @classmethod

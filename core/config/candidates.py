@@ -43,7 +43,7 @@ def _spec(draft: Draft, peers: Sequence[Draft]) -> CandidateSpec:
     if len(candidate_id) > LONGEST_ID:
         candidate_id = f"{name}-{_digest(draft.resolved)}"
     searches = draft.method.searches
-    return CandidateSpec(candidate_id, name, draft.method.rung, draft.resolved, searches=searches)
+    return CandidateSpec(candidate_id, name, draft.rung, draft.resolved, searches=searches)
 
 
 def _told_apart(candidates: Sequence[CandidateSpec]) -> list[CandidateSpec]:
@@ -85,7 +85,17 @@ def add_needs(
             continue
         needing.append(replace(candidate, needs=needs))
         faults += _unknown_needs(needing[-1], ids)
-    return needing, faults or list(_circle(needing))
+    faults = faults or list(_circle(needing))
+    return (needing if faults else _with_rungs(needing)), faults
+
+
+def _with_rungs(candidates: Sequence[CandidateSpec]) -> list[CandidateSpec]:
+    """A candidate stands no lower on the ladder than those that it builds on."""
+    rungs = {candidate.id: candidate.rung for candidate in candidates}
+    needs = {candidate.id: candidate.needs for candidate in candidates}
+    for each in graphlib.TopologicalSorter(needs).static_order():
+        rungs[each] = max([rungs[each], *(rungs[need] for need in needs[each])])
+    return [replace(candidate, rung=rungs[candidate.id]) for candidate in candidates]
 
 
 def _unknown_needs(candidate: CandidateSpec, ids: Sequence[str]) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -20,6 +20,7 @@ from ..errors import PluginError
 from ..method import Method, WordedSettings
 from .faults import Fault, show, validate
 from .places import absolute
+from .reading import missing_file
 
 MOST_CANDIDATES = 256
 METHODS = "methods"
@@ -40,12 +41,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A candidate without its id. `given` are the settings that the user wrote, in that order."""
+    """A candidate without its id. `given` are the settings that the user wrote, in that order.
+
+    `rung` is that of the method, or of the one that it hands on to where that is higher.
+    """
 
     method: type[Method]
     settings: BaseModel
     resolved: dict[str, Any]
     given: tuple[str, ...]
+    rung: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Drafting:
             try:
                 method = self.registry.method(entry.name)
             except PluginError as error:
-                faults.append(Fault("methods", str(error)))
+                faults.append(Fault(entry.section, str(error)))
                 continue
             able = self.registry.tasks_of(method)
             if self.task is not None and self.task not in able:
@@ -111,7 +116,38 @@ class Drafting:
         if isinstance(settings, WordedSettings):
             place = f"{entry.place}.decoder"
             resolved["decoder"], faults = _check_decoder(place, resolved["decoder"], self.registry)
-        return None if faults else Draft(method, settings, resolved, tuple(entry.settings)), faults
+        faults = [*faults, *_missing(entry, paths, resolved)]
+        rung, wrong = self._hand_on(entry, method, resolved)
+        faults += wrong
+        return None if faults else Draft(method, settings, resolved, tuple(entry.settings), rung), faults
+
+    def _hand_on(
+        self, entry: Entry, method: type[Method], resolved: dict[str, Any]
+    ) -> tuple[float, list[Fault]]:
+        """The candidate's rung; in `resolved` the method that it hands on to gets all its settings."""
+        key = method.hands_on_to
+        if key is None:
+            return method.rung, []
+        section = f"{entry.place}.{key}"
+        entries, faults = read_entries([resolved[key]], section)
+        drafts, wrong = self.drafts(entries)
+        faults += wrong
+        if len(drafts) > 1:
+            text = f"expected one value for each setting, found values for {len(drafts)} candidates"
+            return method.rung, [*faults, Fault(section, text)]
+        for draft in drafts:
+            resolved[key] = {draft.method.name: draft.resolved}
+            if draft.method.needs(draft.settings):
+                text = f"{draft.method.name} builds on candidates, so it can only be one of its own"
+                faults.append(Fault(section, text))
+        return max([method.rung, *(draft.rung for draft in drafts)]), faults
+
+
+def _missing(entry: Entry, paths: Iterable[str], resolved: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of settings that name a file where there is none."""
+    for key in paths:
+        if not Path(resolved[key]).exists():
+            yield Fault(f"{entry.place}.{key}", missing_file(Path(resolved[key])))
 
 
 def read_entries(

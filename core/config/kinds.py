@@ -73,7 +73,17 @@ class Footing:
                 f"with these settings and on {self.base} (its kind: {self.kind}) it does the tasks "
                 f"{', '.join(able) or 'none'}, found {self.task!r}"
             )
-        return method.base_fault(settings, self.model) or self._decoder_fault(settings)
+        fault = method.base_fault(settings, self.model) or self._decoder_fault(settings)
+        return fault or self._inner_fault(method, settings)
+
+    def _inner_fault(self, method: type[Method], settings: BaseModel) -> str | None:
+        """Why the method that this one hands on to cannot run."""
+        if method.hands_on_to is None:
+            return None
+        name, given = name_and_settings(getattr(settings, method.hands_on_to))
+        inner = self.registry.method(name)
+        fault = self._method_fault(inner, inner.Settings(**given))
+        return f"{method.hands_on_to}: {name}: {fault}" if fault else None
 
     def _decoder_fault(self, settings: BaseModel) -> str | None:
         """Why the decoder that the settings name asks too much of the base, for a task that it writes for."""

@@ -2,7 +2,7 @@
 
 In reach is a candidate whose shortfall from the best plus one standard error of their paired difference is
 within `margin`; the best itself always is. The lowest rung in reach is taken; on one rung, the fewest
-trainable parameters, then the better figure.
+trainable parameters, then the fewest other candidates that it builds on, then the better figure.
 
 This reads the one-standard-error rule (Breiman, Friedman, Olshen and Stone 1984, "Classification and
 Regression Trees", section 3.4.3) as a test of non-inferiority (Blackwelder 1982, "'Proving the null
@@ -31,13 +31,22 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A candidate that finished, with its validation records and the figures that limits apply to."""
+    """A candidate that finished, with its validation records and the figures that limits apply to.
+
+    `builds_on` counts the other candidates that had to be fitted for it.
+    """
 
     id: str
     rung: float
     trainable_parameters: int
     records: Sequence[Record]
     figures: Mapping[str, float | None] = field(default_factory=dict)
+    builds_on: int = 0
+
+    @property
+    def price(self) -> tuple[float, int, int]:
+        """By which of two candidates the ladder takes the one or the other first."""
+        return self.rung, self.trainable_parameters, self.builds_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +110,10 @@ def over_limit(contender: Contender, limits: Mapping[str, float]) -> str | None:
 
 
 def rank(metric: Metric, contenders: Sequence[Contender], margin: float) -> Ranking:
-    """Order by rung, trainable parameters, then figure; find the best, and the first in its reach."""
+    """Order by price, then figure; find the best, and the first in its reach."""
     sign = 1.0 if metric.higher_is_better else -1.0
     goodness = {each.id: sign * metric.value(each.records) for each in contenders}
-    ranked = sorted(contenders, key=lambda each: (each.rung, each.trainable_parameters, -goodness[each.id]))
+    ranked = sorted(contenders, key=lambda each: (*each.price, -goodness[each.id]))
     best = int(best_of(np.array([goodness[each.id] for each in ranked])))
     shortfalls = [paired(metric, ranked[best].records, each.records) for each in ranked]
     chosen = first_in_reach(

@@ -7,9 +7,10 @@ code, and a file that was changed, added or lost since is refused.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,18 +53,18 @@ def write_adapter(folder: Path, adapted: Adapted, description: Description) -> i
     folder.mkdir()
     adapted.save(folder)
     (folder / DESCRIPTION).write_text(json.dumps(vars(description), indent=2, ensure_ascii=False))
-    files = sorted(folder.iterdir())
-    for file in files:
-        assert file.suffix in ALLOWED, f"adapters hold {ALLOWED}, not {file.name}"
-    hashes = {file.name: _sha256(file) for file in files}
+    files = _files(folder)
+    for name in files:
+        assert name.endswith(ALLOWED), f"adapters hold {ALLOWED}, not {name}"
+    hashes = {name: _sha256(path) for name, path in files.items()}
     (folder / MANIFEST).write_text(json.dumps(hashes, indent=2))
-    return sum(file.stat().st_size for file in folder.iterdir())
+    return sum(path.stat().st_size for path in files.values()) + (folder / MANIFEST).stat().st_size
 
 
 def verify_adapter(folder: Path) -> Description:
     """Check every file against the manifest. Raises ModelError for what is not as it was written."""
     expected = _read_manifest(folder)
-    found = {file.name for file in folder.iterdir()} - {MANIFEST}
+    found = _files(folder).keys() - {MANIFEST}
     for name in sorted(found):
         if name not in expected or not name.endswith(ALLOWED):
             raise ModelError(
@@ -93,6 +94,16 @@ def read_adapter(folder: Path, base: Base, registry: Registry) -> Adapted:
         return method.adapted_on(base.kind).load(folder, base, schema, method)
     except SafetensorError as error:
         raise ModelError(f"{folder}: a file is no safetensors ({error}): run the fit again") from error
+
+
+@contextlib.contextmanager
+def opened(folder: Path, base: Base, registry: Registry) -> Iterator[Adapted]:
+    """As `read_adapter`, for a while: afterwards the base computes as before. One at a time on one base."""
+    adapted = read_adapter(folder, base, registry)
+    try:
+        yield adapted
+    finally:
+        adapted.detach()
 
 
 def build_method(name: str, settings: Mapping[str, Any], registry: Registry) -> Method:
@@ -125,6 +136,12 @@ def _read_manifest(folder: Path) -> dict[str, str]:
     if not isinstance(hashes, dict) or not all(isinstance(digest, str) for digest in hashes.values()):
         raise ModelError(f"{folder}: no {MANIFEST}: expected the artifact folder of a candidate")
     return hashes
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file by its path in the folder; there may be artifacts of other candidates inside."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in files}
 
 
 def _sha256(path: Path) -> str:

@@ -92,6 +92,10 @@ class Headed(Adapted):
         head.load_state_dict(_below(HEAD, saved))
         return cls(base, schema, head, attach_saved(_below(TRUNK, saved), folder / WEIGHTS, base, method))
 
+    def detach(self) -> None:
+        if self.trunk:
+            self.trunk.detach()
+
     def merge(self) -> MergeReport | None:
         if self.trunk is None or self.trunk.merge is None:
             return None

@@ -264,6 +264,10 @@ class Worded(Adapted, Writer):
         worded.rule = rule
         return worded
 
+    def detach(self) -> None:
+        if self.trainable:
+            self.trainable.detach()
+
     def merge(self) -> MergeReport | None:
         if self.trainable is None or self.trainable.merge is None:
             return None

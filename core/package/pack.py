@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..data.identity import as_keys, keys_of
 from ..data.store import stored_lines
+from ..data.unanswered import load_inputs
 from ..files import link
 from .layout import (
     ARTIFACT,
@@ -75,7 +76,8 @@ def _pack_evidence(contents: Contents, folder: Path) -> None:
     (folder / EVIDENCE).mkdir()
     write_test(folder, (example for _, example in stored_lines(contents.rendered / "test")))
     link(Path(contents.entry["predictions"]), folder / PREDICTIONS)
-    write_train_keys(folder, _train_keys(contents.rendered))
+    beside = load_inputs(Path(contents.entry["artifact"]).parent)
+    write_train_keys(folder, np.concatenate([_train_keys(contents.rendered), beside]))
 
 
 def _train_keys(rendered: Path) -> npt.NDArray[np.uint64]:

@@ -42,7 +42,7 @@ def write_page(page: Page) -> str:
         parts += ["## Candidates", page.table.strip(), _tests(page.seen_before)]
     parts += _pictures(page.pictures)
     parts += [*_slices(result["candidates"], page.metric), *_details(result["choice"]["id"], page.details)]
-    parts += _searches(result["candidates"])
+    parts += [*_searches(result["candidates"]), *_notes(result["candidates"])]
     if result["data"]:
         parts += ["## Data", _data(result["data"]), *_near_duplicates(page.near_duplicates)]
     if page.faults:
@@ -134,6 +134,14 @@ def _details(chosen: str, details: Mapping[str, Sequence[Mapping[str, Any]]]) ->
     for metric, rows in details.items():
         yield f"## {metric} of {chosen} in detail (test)"
         yield markdown(list(rows[0]), [[_cell(cell) for cell in row.values()] for row in rows]).strip()
+
+
+def _notes(candidates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What fits have noted."""
+    for each in candidates:
+        if each.get("notes"):
+            yield f"## How {each['id']} was fitted"
+            yield markdown(["", ""], [[key, _cell(value)] for key, value in each["notes"].items()]).strip()
 
 
 def _searches(candidates: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -28,16 +28,23 @@ VALIDATION = "validation_predictions.jsonl"
 DETAILS = "details"
 LIMIT = "max_"
 SEARCHES = ("searched", "tuned")
+NOTES = "notes"
+# What is paid for every candidate that a candidate builds on.
+SUMMED = ("fit_seconds", "train_seconds", "trained_tokens", "replay_tokens")
 MOST_PARTS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A candidate's entry of result.json, and its records (empty unless its status is ok)."""
+    """A candidate's entry of result.json, and its records (empty unless its status is ok).
+
+    `builds_on` counts the other candidates that had to be fitted for it.
+    """
 
     entry: Json
     test: Sequence[Record] = ()
     validation: Sequence[Record] = ()
+    builds_on: int = 0
 
     @property
     def ok(self) -> bool:
@@ -70,7 +77,7 @@ def _metrics(config: Mapping[str, Any]) -> list[Metric]:
 
 
 def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Sequence[Metric]) -> Judged:
-    entry = _unjudged(candidate, spec["needs"])
+    entry = _unjudged(candidate, spec)
     if f"evaluate:{candidate['id']}" not in spec["needs"]:
         return Judged({**entry, **spec["failures"][candidate["id"]]})
     evaluated = Path(spec["needs"][f"evaluate:{candidate['id']}"])
@@ -91,8 +98,9 @@ def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Seque
     if parts := _slices(test, metrics):
         done["slices"] = parts
     fitted = _read(spec["needs"][f"fit:{candidate['id']}"], "result.json")
-    done |= {kind: fitted[kind] for kind in SEARCHES if fitted.get(kind)}
-    return Judged({**entry, **done}, test, validation)
+    done |= {kind: fitted[kind] for kind in (*SEARCHES, NOTES) if fitted.get(kind)}
+    others = builds_on(candidate["id"], spec["candidates"])
+    return Judged({**entry, **done}, test, validation, len(others))
 
 
 def _slices(test: Sequence[Record], metrics: Sequence[Metric]) -> Json:
@@ -129,8 +137,9 @@ def _write_details(judged: Sequence[Judged], metrics: Sequence[Metric], folder: 
             (folder / f"{each.entry['id']}.json").write_text(json.dumps(tables, indent=2) + "\n")
 
 
-def _unjudged(candidate: Mapping[str, Any], needs: Mapping[str, str]) -> Json:
+def _unjudged(candidate: Mapping[str, Any], spec: Mapping[str, Any]) -> Json:
     """The entry with what holds before any figure: who it is, what it cost, where its artifact lies."""
+    needs = spec["needs"]
     fitted = needs.get(f"fit:{candidate['id']}")
     return {
         **{key: candidate[key] for key in ("id", "method", "rung", "settings")},
@@ -139,10 +148,32 @@ def _unjudged(candidate: Mapping[str, Any], needs: Mapping[str, str]) -> Json:
         "metrics": {},
         "validation_metrics": {},
         "retention": None,
-        "cost": _cost(needs, candidate["id"]),
+        "cost": _whole_cost(needs, candidate["id"], builds_on(candidate["id"], spec["candidates"])),
         "artifact": str(Path(fitted, "artifact")) if fitted else None,
         "predictions": None,
     }
+
+
+def builds_on(name: str, candidates: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The ids of all candidates that had to be fitted for this one, each once."""
+    by_id = {candidate["id"]: candidate.get("needs", ()) for candidate in candidates}
+    found: dict[str, None] = {}
+    waiting = list(by_id.get(name, ()))
+    while waiting:
+        need = waiting.pop()
+        found[need] = None
+        waiting += [each for each in by_id[need] if each not in found]
+    return list(found)
+
+
+def _whole_cost(needs: Mapping[str, str], name: str, others: Sequence[str]) -> Json:
+    """What one pays for the candidate: its own cost, and for their fits that of those that it builds on."""
+    own = _cost(needs, name)
+    costs = [own, *(_cost(needs, other) for other in others)]
+    figures = {key: [cost[key] for cost in costs] for key in (*SUMMED, "peak_memory_bytes")}
+    known = {key: values for key, values in figures.items() if None not in values}
+    summed = {key: sum(known[key]) for key in SUMMED if key in known}
+    return {**own, **summed, "peak_memory_bytes": max(known.get("peak_memory_bytes", [None]))}
 
 
 def _cost(needs: Mapping[str, str], name: str) -> Json:
@@ -204,6 +235,7 @@ def _contender(judged: Judged) -> Contender:
         trainable_parameters=entry["cost"]["trainable_parameters"],
         records=judged.validation,
         figures={**entry["cost"], "forgetting": forgetting},
+        builds_on=judged.builds_on,
     )
 
 

@@ -36,7 +36,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "evaluate_seconds": seconds,
         "merged": merged,
-        "retention": _retention(spec, base, alters_base),
+        "retention": _retention(spec, base, adapted if alters_base else None),
     }
 
 
@@ -56,12 +56,16 @@ def _draw(task: Task, answered: Sequence[Record], place: Path) -> None:
         place.write_bytes(picture)
 
 
-def _retention(spec: Mapping[str, Any], base: Base, alters_base: bool) -> dict[str, float] | None:
-    """None without a retain text; exactly no forgetting where the base's own weights answer as before."""
+def _retention(spec: Mapping[str, Any], base: Base, altering: Adapted | None) -> dict[str, float] | None:
+    """None without a retain text; exactly no forgetting where the base's own weights answer as before.
+
+    Where a candidate is served by the base in several states, it has forgotten what the worst of them has.
+    """
     if "retention" not in spec["needs"]:
         return None
     measured = json.loads((Path(spec["needs"]["retention"]) / "result.json").read_text())
     before = after = measured["perplexity"]
-    if alters_base:
-        after = measure_retention(base, read_retain_text(Path(spec["config"]["retain"]["text"]))).perplexity
+    if altering:
+        text = read_retain_text(Path(spec["config"]["retain"]["text"]))
+        after = max(measure_retention(base, text).perplexity for _ in altering.attached())
     return {"perplexity_before": before, "perplexity_after": after, "forgetting": after / before - 1}

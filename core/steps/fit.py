@@ -9,13 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..config.decoders import name_and_settings
 from ..data.store import load_schema, load_split
+from ..data.unanswered import inputs_of, load_inputs, save_inputs
 from ..discovery import Registry, discover
 from ..errors import DataError
 from ..evaluation.metrics import metrics_of
 from ..method import Data, Method
 from ..model.adapter import Description, build_method, write_adapter
 from ..training.context import FitContext
+from ..training.lent import Lent
 from ..training.replay import ReplayText, load_rows
 from .candidate import open_base
 from .replay import ROWS
@@ -23,15 +28,17 @@ from .replay import ROWS
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     registry, candidate = discover(), spec["candidate"]
-    description = _description(spec, registry)
     method = build_method(candidate["method"], candidate["settings"], registry)
+    description = _description(spec, method, registry)
     data = _data(spec, registry)
     _require_rows(method, data)
     base = open_base(spec)
     started = time.perf_counter()
-    adapted = method.fit(base, data, FitContext(folder, _replay(spec)))
+    context = FitContext(folder, _replay(spec), _lent(spec, registry))
+    adapted = method.fit(base, data, context)
     seconds = time.perf_counter() - started
     report = adapted.report
+    _keep_inputs(spec, context, folder)
     return {
         "trainable_parameters": adapted.trainable_parameters,
         "train_seconds": report.train_seconds if report else seconds,
@@ -40,7 +47,25 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "artifact_bytes": write_adapter(folder / "artifact", adapted, description),
         "report": asdict(report) if report else None,
         "searched": asdict(adapted.searched) if adapted.searched else None,
+        "notes": context.notes,
     }
+
+
+def _lent(spec: Mapping[str, Any], registry: Registry) -> Lent:
+    artifacts = {name: folder / "artifact" for name, folder in _needed(spec).items()}
+    return Lent(registry, Path(spec["needs"]["render"]), spec["config"]["data"], artifacts)
+
+
+def _needed(spec: Mapping[str, Any]) -> dict[str, Path]:
+    """The folders of the fits of other candidates, by their ids."""
+    fits = {node.removeprefix("fit:"): at for node, at in spec["needs"].items() if node.startswith("fit:")}
+    return {name: Path(at) for name, at in fits.items() if name in spec["candidate"]["needs"]}
+
+
+def _keep_inputs(spec: Mapping[str, Any], context: FitContext, folder: Path) -> None:
+    """What this fit and those that it builds on have read beside the run's rows: nothing of it is a test."""
+    keys = [inputs_of(context.read_inputs), *map(load_inputs, _needed(spec).values())]
+    save_inputs(folder, np.concatenate(keys))
 
 
 def _require_rows(method: Method, data: Data) -> None:
@@ -49,12 +74,15 @@ def _require_rows(method: Method, data: Data) -> None:
         raise DataError(f"{method.name}: {fault}")
 
 
-def _description(spec: Mapping[str, Any], registry: Registry) -> Description:
-    candidate, base = spec["candidate"], spec["base"]
-    plugin = registry.plugin_of("method", candidate["method"])
+def _description(spec: Mapping[str, Any], method: Method, registry: Registry) -> Description:
+    """Of what is saved: by the method that the candidate's own hands on to, where it does."""
+    base, name, settings = spec["base"], method.name, spec["candidate"]["settings"]
+    if method.hands_on_to:
+        name, settings = name_and_settings(settings[method.hands_on_to])
+    plugin = registry.plugin_of("method", name)
     return Description(
-        method=candidate["method"],
-        settings=candidate["settings"],
+        method=name,
+        settings=settings,
         plugin=plugin.distribution,
         plugin_version=plugin.version,
         base=base["name"],

@@ -180,6 +180,7 @@ class _Builder:
             "method": candidate.method,
             "settings": by_content(candidate.settings, self.given.files),
             "plugin": self.given.plugins.get(f"method:{candidate.method}"),
+            "others": self._mentioned(candidate, "method"),
             "base": self._base(),
         }
 

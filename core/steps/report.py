@@ -85,8 +85,8 @@ def _entry(candidate: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
     """A candidate's entry, with its files where they lie in the run's folder."""
     own = run_dir / "candidates" / candidate["id"]
     entry = {key: candidate[key] for key in ENTRY}
-    # The first only where `data.slices` is set, the others only where something was searched.
-    entry |= {key: candidate[key] for key in ("slices", "searched", "tuned") if key in candidate}
+    # Only where `data.slices` is set, something was searched, the fit has noted something.
+    entry |= {key: candidate[key] for key in ("slices", "searched", "tuned", "notes") if key in candidate}
     places = {"artifact": own / "artifact", "predictions": own / "predictions.jsonl"}
     return entry | {key: str(place) if candidate[key] else None for key, place in places.items()}
 

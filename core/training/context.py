@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..method import Context, LoopSettings, Rows, Trainable
+from ..method import Adapted, Choice, Context, LoopSettings, Method, Rows, Trainable
 from ..model.root import learned_length
-from ..types import TrainReport
+from ..types import Example, TrainReport
+from .lent import Lent
 from .loop import train
 from .replay import ReplayText
 
@@ -23,9 +25,12 @@ SECONDS_BETWEEN_LINES = 5.0
 class FitContext(Context):
     """Writes curves to `progress.jsonl` in the fit's folder, and now and then a line to standard output."""
 
-    def __init__(self, folder: Path, replay: ReplayText | None = None) -> None:
+    def __init__(self, folder: Path, replay: ReplayText | None = None, lent: Lent | None = None) -> None:
         self.folder = folder
         self._replay = replay
+        self.notes: dict[str, Any] = {}
+        self.read_inputs: list[Example] = []
+        self._lent = lent
         self._curves = folder / "progress.jsonl"
         self._curves.touch()
         self._last_line = 0.0
@@ -52,3 +57,28 @@ class FitContext(Context):
             room = base.context_length - learned_length(base.model)
             trainable = replace(trainable, replay=self._replay.stream(settings.seed, room))
         return train(base, trainable, rows, validation, settings, self.progress)
+
+    def artifact(self, candidate: str) -> Path:
+        return self._lending.artifacts[candidate]
+
+    def candidate(self, candidate: str, base: Base) -> AbstractContextManager[Adapted]:
+        return self._lending.candidate(candidate, base)
+
+    def build(self, choice: Choice) -> Method:
+        return self._lending.build(choice)
+
+    def read(self, place: Path) -> list[Example]:
+        found = self._lending.read(place)
+        self.read_inputs += found.examples
+        counts = {"read": found.read, "unusable": found.unusable, "repeated": found.repeated}
+        self.note(**counts, leaked=found.leaked)
+        self.log(f"{place}: {', '.join(f'{count:,} {what}' for what, count in self.notes.items())}")
+        return found.examples
+
+    def note(self, **facts: Any) -> None:
+        self.notes |= facts
+
+    @property
+    def _lending(self) -> Lent:
+        assert self._lent is not None, "a fit of a run is lent what it needs"
+        return self._lent

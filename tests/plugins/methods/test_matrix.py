@@ -25,12 +25,15 @@ from stepladder.plugins.tasks.text import Text
 
 Kind = type[Method]
 # Those that need no base are in test_samplers.py.
-METHODS = {name: kind for name, kind in discover().methods.items() if "none" not in kind.bases}
+EVERY = {name: kind for name, kind in discover().methods.items() if "none" not in kind.bases}
+# Those that build on other candidates have tests of their own.
+METHODS = {name: kind for name, kind in EVERY.items() if kind.needs.__func__ is Method.needs.__func__}
 # All rows in each batch, so that the first loss and the last are of the same rows.
 QUICK = {"epochs": 12, "batch_size": 48, "micro_batch_size": 48, "learning_rate": 0.05}
 # Methods whose learned part is read before the input, so that it changes what the base says from the start.
 START_ELSEWHERE = {"soft_prompt", "prefix"}
 
+every_kind = pytest.mark.parametrize("kind", EVERY.values(), ids=EVERY)
 every_method = pytest.mark.parametrize("kind", METHODS.values(), ids=METHODS)
 every_gradient_method = pytest.mark.parametrize(
     "kind", [pytest.param(k, id=name) for name, k in METHODS.items() if issubclass(k, GradientMethod)]
@@ -202,7 +205,7 @@ def test_saved_and_loaded_it_says_the_same(kind: Kind, load, toy, registry, tmp_
     assert loaded.alters_base == adapted.alters_base
 
 
-@every_method
+@every_kind
 def test_a_wrong_setting_is_refused_by_its_name(kind: Kind):
     with pytest.raises(ValidationError, match="unheard_of"):
         kind.Settings(unheard_of=1)
@@ -211,9 +214,9 @@ def test_a_wrong_setting_is_refused_by_its_name(kind: Kind):
             kind.Settings(**{name: object()})
 
 
-@every_method
+@every_kind
 def test_a_method_says_what_it_is(kind: Kind, registry):
-    assert METHODS[kind.name] is kind
+    assert EVERY[kind.name] is kind
     assert kind.rung >= 0
     assert 10 <= len(kind.summary) <= 80 and not kind.summary.endswith(".")
     assert registry.tasks_of(kind)
