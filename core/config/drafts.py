@@ -137,8 +137,8 @@ class Drafting:
             return method.rung, [*faults, Fault(section, text)]
         for draft in drafts:
             resolved[key] = {draft.method.name: draft.resolved}
-            if draft.method.needs(draft.settings):
-                text = f"{draft.method.name} builds on candidates, so it can only be one of its own"
+            if draft.method.searches or draft.method.needs(draft.settings):
+                text = f"{draft.method.name} searches, or builds on candidates: it can only be one itself"
                 faults.append(Fault(section, text))
         return max([method.rung, *(draft.rung for draft in drafts)]), faults
 

@@ -488,6 +488,76 @@ def test_needs_that_cannot_be_met_are_faults(
     assert fault in faults(write(methods=methods))[0]
 
 
+def test_a_candidate_stands_as_high_as_those_it_builds_on(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("input\n")
+    methods = [
+        {"ensemble": {"of": ["bootstrap", "lora-rank4"]}},
+        {"bootstrap": {"unlabelled": "more.csv", "by": "few_shot", "then": "linear_probe"}},
+        {"lora": {"rank": [4, 8]}},
+        "few_shot",
+    ]
+    candidates = {each.id: each for each in load_config(write(methods=methods)).candidates}
+    assert {name: each.rung for name, each in candidates.items()} == {
+        "ensemble": 1.5,
+        "bootstrap": 1.0,
+        "lora-rank4": 1.5,
+        "lora-rank8": 1.5,
+        "few_shot": 0.1,
+    }
+    assert candidates["ensemble"].needs == ("bootstrap", "lora-rank4")
+    settings = candidates["bootstrap"].settings
+    assert settings["unlabelled"] == str(tmp_path / "more.csv")
+    assert settings["then"]["linear_probe"]["folds"] == 4, "the method inside has all its settings too"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"then": "linear_prob"},
+            "methods.bootstrap.then: no method 'linear_prob' (did you mean 'linear_probe'?)",
+        ),
+        (
+            {"then": {"linear_probe": {"fold": 3}}},
+            "methods.bootstrap.then.linear_probe.fold: no such key (did you mean 'folds'?)",
+        ),
+        (
+            {"then": {"lora": {"rank": [2, 4]}}},
+            "methods.bootstrap.then: expected one value for each setting, found values for 2 candidates",
+        ),
+        ({"then": {"lora": {}, "full": {}}}, "expected one method, found lora, full"),
+        (
+            {"then": {"ensemble": {"of": ["few_shot", "lora"]}}},
+            "methods.bootstrap.then: ensemble searches, or builds on candidates: it can only be one itself",
+        ),
+        (
+            {"by": "few_shots"},
+            "methods.bootstrap: needs the candidate 'few_shots' (did you mean 'few_shot'?)",
+        ),
+        ({"by": "bootstrap"}, "candidates need each other in a circle: bootstrap → bootstrap"),
+        ({"unlabelled": "mor.csv"}, "mor.csv (did you mean 'more.csv'?)"),
+        ({"confidence": 1.5}, "methods.bootstrap.confidence: expected a number of at most 1, found 1.5"),
+    ],
+)
+def test_what_a_bootstrap_cannot_be_made_of(
+    write: Write, tmp_path: Path, changes: dict[str, Any], fault: str
+) -> None:
+    (tmp_path / "more.csv").write_text("input\n")
+    settings = {"unlabelled": "more.csv", "by": "few_shot", "then": "linear_probe", **changes}
+    found = faults(write(methods=[{"bootstrap": settings}, "few_shot"]))
+    assert any(fault in each for each in found), found
+
+
+def test_an_ensemble_names_candidates_of_the_run(write: Write) -> None:
+    methods = [{"ensemble": {"of": ["zero_shot", "lora"]}}, "zero_shot", {"lora": {"rank": [4, 8]}}]
+    (found,) = faults(write(methods=methods))
+    assert found.startswith("methods.ensemble: needs the candidate 'lora' (did you mean 'lora-rank")
+    methods = [{"ensemble": {"of": ["zero_shot", "few_shot"]}}, "zero_shot", "few_shot"]
+    rows = {"columns": {"input": "a", "response": "b"}}
+    (found, *_) = faults(write(task="generate", data=rows, methods=methods))
+    assert "it does the tasks" in found and "found 'generate'" in found, "texts have no mean"
+
+
 def test_paths_in_settings_and_base_are_relative_to_the_file(
     write: Write, install: Install, tmp_path: Path
 ) -> None:
@@ -495,6 +565,7 @@ def test_paths_in_settings_and_base_are_relative_to_the_file(
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "held.jsonl").write_text("")
+    (tmp_path / "words.txt").write_text("")
     path = write(methods=[{"stack": {"words": "words.txt"}}], base="model", data={"validation": "held.jsonl"})
     resolved = load_config(path)
     assert resolved.candidates[0].settings["words"] == str(tmp_path / "words.txt")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from stepladder.core.evaluation.choose import Contender, Rule, best_of, choose
@@ -132,6 +134,15 @@ def test_one_row_shows_nothing(mean_error, contender):
 
 def test_figures_that_differ_in_the_last_bit_are_equal():
     assert best_of(np.array([0.3, 0.1 + 0.2, 0.2])) == 0
+
+
+def test_on_one_rung_what_builds_on_others_comes_after_what_does_not(share, contender):
+    alone = contender("linear_probe", 1, right(50, 60), parameters=100)
+    together = replace(contender("ensemble", 1, right(51, 60), parameters=100), builds_on=2)
+    wide = Rule(margin=0.2)
+    assert choose(share, [together, alone], wide).id == "linear_probe"
+    clearly = replace(together, records=contender("ensemble", 1, right(60, 60)).records)
+    assert choose(share, [clearly, alone], Rule()).id == "ensemble"
 
 
 def test_ties_go_to_fewer_parameters_then_to_the_better_figure(share, contender):

@@ -79,6 +79,10 @@ class Run:
         self.spec["needs"][node] = str(folder)
         return folder
 
+    def leave_memory(self, name, size):
+        outcome = {"seconds": 6.5, "peak_memory_bytes": size}
+        (self.folder / f"fit-{name}" / "outcome.json").write_text(json.dumps(outcome))
+
     def compare(self):
         told = run(self.spec, self.folder)
         assert json.loads(json.dumps(told, allow_nan=False)) == told
@@ -96,6 +100,28 @@ def ladder(tmp_path):
     ladder.candidate("lora", 1.5, 400)
     ladder.evaluated("lora", records(88, 100), records(171, 200), forgetting=0.01)
     return ladder
+
+
+def test_a_candidate_costs_what_those_cost_that_it_builds_on(ladder):
+    """full builds on lora, and lora on zero_shot: three fits, the largest memory, its own answering."""
+    by_id = {each["id"]: each for each in ladder.spec["candidates"]}
+    by_id["full"]["needs"], by_id["lora"]["needs"] = ["lora", "zero_shot"], ["zero_shot"]
+    ladder.leave_memory("zero_shot", 2**31)
+    _, candidates = ladder.compare()
+    cost = candidates["full"]["cost"]
+    assert (cost["fit_seconds"], cost["train_seconds"], cost["trained_tokens"]) == (19.5, 12.0, 1920)
+    assert (cost["peak_memory_bytes"], cost["evaluate_seconds"]) == (2**31, 1.5)
+    assert (cost["trainable_parameters"], cost["artifact_bytes"]) == (5000, 2048)
+    assert candidates["lora"]["cost"]["fit_seconds"] == 13.0
+    assert candidates["zero_shot"]["cost"]["fit_seconds"] == 6.5
+
+
+def test_what_a_fit_has_noted_stands_in_its_entry(ladder):
+    path = ladder.folder / "fit-lora" / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "notes": {"labelled": 3}}))
+    _, candidates = ladder.compare()
+    assert candidates["lora"]["notes"] == {"labelled": 3}
+    assert "notes" not in candidates["full"]
 
 
 def test_the_choice_is_made_on_validation_rows(ladder):
