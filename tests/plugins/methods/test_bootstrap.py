@@ -74,7 +74,7 @@ def bootstrapped(load, base, toy, registry, tmp_path):
             "then": {"linear_probe": {"layers": 2}},
             **settings,
         }
-        context = FitContext(tmp_path, lent)
+        context = FitContext(tmp_path, lent=lent)
         return build_method("bootstrap", asked, registry).fit(base, toy, context), context
 
     return fit
@@ -128,5 +128,5 @@ def test_the_answers_may_stand_in_the_file_and_are_not_read(bootstrapped, toy):
 
 
 def test_a_file_without_a_usable_row_is_refused(bootstrapped):
-    with pytest.raises(DataError, match="rows.jsonl"):
+    with pytest.raises(DataError, match=r"rows\.jsonl"):
         bootstrapped([{"colour": "red"}])

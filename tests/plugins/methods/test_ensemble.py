@@ -60,7 +60,7 @@ def together(members, base, toy, registry, tmp_path):
 
     def fit(*of, combine="mean"):
         return Ensemble(Ensemble.Settings(of=list(of), combine=combine)).fit(
-            base, toy, FitContext(tmp_path, lent)
+            base, toy, FitContext(tmp_path, lent=lent)
         )
 
     return fit
