@@ -519,7 +519,7 @@ def test_a_candidate_stands_as_high_as_those_it_builds_on(write: Write, tmp_path
         ),
         (
             {"then": {"linear_probe": {"fold": 3}}},
-            "methods.bootstrap.then.linear_probe.fold: no such key (did you mean 'folds'?)",
+            "methods.bootstrap.then.linear_probe.fold: unknown key (did you mean 'folds'?)",
         ),
         (
             {"then": {"lora": {"rank": [2, 4]}}},
@@ -551,7 +551,9 @@ def test_what_a_bootstrap_cannot_be_made_of(
 def test_an_ensemble_names_candidates_of_the_run(write: Write) -> None:
     methods = [{"ensemble": {"of": ["zero_shot", "lora"]}}, "zero_shot", {"lora": {"rank": [4, 8]}}]
     (found,) = faults(write(methods=methods))
-    assert found.startswith("methods.ensemble: needs the candidate 'lora' (did you mean 'lora-rank")
+    assert found == (
+        "methods.ensemble: needs the candidate 'lora'; the others are zero_shot, lora-rank4, lora-rank8"
+    )
     methods = [{"ensemble": {"of": ["zero_shot", "few_shot"]}}, "zero_shot", "few_shot"]
     rows = {"columns": {"input": "a", "response": "b"}}
     (found, *_) = faults(write(task="generate", data=rows, methods=methods))
