@@ -554,10 +554,6 @@ def test_an_ensemble_names_candidates_of_the_run(write: Write) -> None:
     assert found == (
         "methods.ensemble: needs the candidate 'lora'; the others are zero_shot, lora-rank4, lora-rank8"
     )
-    methods = [{"ensemble": {"of": ["zero_shot", "few_shot"]}}, "zero_shot", "few_shot"]
-    rows = {"columns": {"input": "a", "response": "b"}}
-    (found, *_) = faults(write(task="generate", data=rows, methods=methods))
-    assert "it does the tasks" in found and "found 'generate'" in found, "texts have no mean"
 
 
 def test_paths_in_settings_and_base_are_relative_to_the_file(
