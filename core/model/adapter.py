@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError
@@ -64,7 +64,8 @@ def write_adapter(folder: Path, adapted: Adapted, description: Description) -> i
 def verify_adapter(folder: Path) -> Description:
     """Check every file against the manifest. Raises ModelError for what is not as it was written."""
     expected = _read_manifest(folder)
-    found = _files(folder).keys() - {MANIFEST}
+    folders = {parent.as_posix() for name in expected for parent in PurePosixPath(name).parents}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")} - {MANIFEST, *folders}
     for name in sorted(found):
         if name not in expected or not name.endswith(ALLOWED):
             raise ModelError(
