@@ -117,17 +117,24 @@ def check_kinds(
     document: Document, task: str | None, drafts: Iterable[Draft], registry: Registry
 ) -> Iterator[Fault]:
     """Faults of methods on a base whose config.json is at hand; of others the step that plans tells them."""
-    footing = _footing(document.values.get("base", DEFAULT_BASE), task, registry)
-    if footing is None or task is None:
-        return
-    asked = [(draft.method, draft.settings) for draft in drafts if task in registry.tasks_of(draft.method)]
-    yield from dict.fromkeys(footing.faults(asked, document.values))
-
-
-def _footing(base: Any, task: str | None, registry: Registry) -> Footing | None:
-    """None as long as task or base are not known."""
     if task is None:
-        return None
+        return
+    base = document.values.get("base", DEFAULT_BASE)
+    footing = _footing(base, task, registry)
+    asked = [(draft.method, draft.settings) for draft in drafts if task in registry.tasks_of(draft.method)]
+    faults = footing.faults(asked, document.values) if footing else _on_any_base(base, asked)
+    yield from dict.fromkeys(faults)
+
+
+def _on_any_base(base: Any, asked: Iterable[tuple[type[Method], BaseModel]]) -> Iterator[Fault]:
+    """What can be told of a base that is not known: that there is one."""
+    for method, _ in asked:
+        if method.bases == ("none",):
+            yield Fault(f"methods.{method.name}", f"needs {DOES['none']}; found {base}")
+
+
+def _footing(base: Any, task: str, registry: Registry) -> Footing | None:
+    """None as long as the base is not known."""
     if base is None:
         return Footing("the base", "none", {}, task, registry)
     model = known_model_config(base) if isinstance(base, str) else None

@@ -45,7 +45,7 @@ class ClassifierAscent(SampleMethod):
         return nn.functional.cross_entropy(network(values), labels, reduction="sum")
 
     def sample(self, network: nn.Sequential, labels: Tensor, draws: Sequence[Generator]) -> Tensor:
-        numbers = network[0].in_features
+        numbers = next(network.parameters()).shape[1]  # of the first weight [hidden, numbers]
         values = torch.stack([torch.rand(numbers, generator=draw) for draw in draws])  # [n, numbers]
         for _ in range(self.settings.steps):
             values = (values + self.settings.step * uphill(network, values, labels)).clamp(0, 1)

@@ -44,7 +44,7 @@ class RandomSearch(SampleMethod):
         return nn.functional.cross_entropy(network(values), labels, reduction="sum")
 
     def sample(self, network: nn.Sequential, labels: Tensor, draws: Sequence[Generator]) -> Tensor:
-        numbers = network[0].in_features
+        numbers = next(network.parameters()).shape[1]  # of the first weight [hidden, numbers]
         return torch.stack(
             [
                 self._best(network, label, torch.rand(self.settings.tries, numbers, generator=draw))

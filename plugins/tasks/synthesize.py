@@ -94,7 +94,7 @@ def _png(images: Vectors, low: float, high: float) -> bytes:
     rows, columns, height, width = apart.shape
     sheet = apart.transpose(0, 2, 1, 3).reshape(rows * height, columns * width).astype(np.uint8)
     image = Image.fromarray(sheet).resize(
-        (columns * width * ENLARGED, rows * height * ENLARGED), Image.NEAREST
+        (columns * width * ENLARGED, rows * height * ENLARGED), Image.Resampling.NEAREST
     )
     file = io.BytesIO()
     image.save(file, "png")

@@ -109,3 +109,12 @@ def test_what_is_not_there_forgets_nothing(project):
     (project / "retain.txt").write_text("text")
     retain, _ = faults(project, None, ["zero_shot"], retain={"text": "retain.txt"})
     assert retain.startswith("retain: the base is none, which predicts no text")
+
+
+@pytest.mark.parametrize("base", ["writer", "smollm2-135m-instruct"])
+def test_a_method_that_needs_no_base_is_given_none(project, base):
+    (fault,) = faults(project, base, ["vae"], task="synthesize")
+    assert fault.startswith(
+        f"methods.vae: needs no base (`base: null`); {'' if base == 'writer' else 'found '}"
+    )
+    assert faults(project, None, ["vae"], task="synthesize") == []

@@ -23,7 +23,7 @@ def test_what_is_no_vector_is_the_rows_fault(vector):
 def shown(png):
     """The grey of each pixel, as it was before it was enlarged."""
     image = Image.open(io.BytesIO(png))
-    small = image.resize((image.width // 4, image.height // 4), Image.NEAREST)
+    small = image.resize((image.width // 4, image.height // 4), Image.Resampling.NEAREST)
     return [[small.getpixel((x, y)) for x in range(small.width)] for y in range(small.height)]
 
 
