@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..data.wording import Reading, Wording
 from ..method import Data, DataSchema, Prompt
+from ..tokenizer import Reader
 from ..types import Encoded, Example, Split
 from .base import Base
 
@@ -45,7 +46,6 @@ def with_rows(data: Data, examples: Sequence[Example], base: Base) -> Data:
 
 
 def _wording(data: Data, base: Base) -> Wording | Reading:
-    renderer = base.renderer
-    if base.kind == "encoder":
-        return Reading(renderer)
-    return Wording(renderer, DataSchema(data.task, data.instruction, data.labels), Prompt())
+    if isinstance(base.renderer, Reader):
+        return Reading(base.renderer)
+    return Wording(base.renderer, DataSchema(data.task, data.instruction, data.labels), Prompt())

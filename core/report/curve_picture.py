@@ -63,7 +63,11 @@ def _draw_candidate(axes: Axes, curve: Curve, split: str, name: str, place: int)
     values = [figure["value"] for _, figure in found]
     down = [figure["value"] - figure["low"] for _, figure in found]
     up = [figure["high"] - figure["value"] for _, figure in found]
-    look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "markersize": 4}
+    look: dict[str, Any] = {
+        "color": COLOURS[place % len(COLOURS)],
+        "marker": MARKERS[place % len(MARKERS)],
+        "markersize": 4,
+    }
     axes.errorbar(rows, values, yerr=[down, up], label=name, linewidth=1.5, capsize=2, **look)
 
 
