@@ -26,7 +26,8 @@ def in_words(crossing: Crossing, metric: Metric) -> str:
     """A sentence on where the best changes, and whether the validation rows settle it."""
     below, above = crossing.below, crossing.above
     if crossing.at is None:
-        told = f"From {_rows(crossing.high_rows)} on {above}; {below} at {_rows(crossing.low_rows)}"
+        told = f"At {_rows(crossing.low_rows)} {below}, at {_rows(crossing.high_rows)} {above}"
+        told += ", and one of them lacks a figure at the other point"
     else:
         told = f"Below about {_rows(round(crossing.at))} {below}, above it {above}"
     leads = [

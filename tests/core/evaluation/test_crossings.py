@@ -59,10 +59,11 @@ def test_one_that_could_not_run_below_is_told_from_where_it_could(share, said):
     (found,) = crossings(share, points)
     assert found.at is None and found.before is None and found.settled
     assert in_words(found, share).startswith(
-        "From 10 rows on probe; prompt at 0 rows: at 10 rows probe is ahead by 1 "
+        "At 0 rows prompt, at 10 rows probe, and one of them lacks a figure at the other point: "
+        "at 10 rows probe is ahead by 1 "
     )
     alone = [Point(0, {"prompt": low}), Point(10, {"probe": high})]
-    assert in_words(crossings(share, alone)[0], share) == "From 10 rows on probe; prompt at 0 rows."
+    assert in_words(crossings(share, alone)[0], share).endswith("lacks a figure at the other point.")
 
 
 def test_points_at_which_nobody_finished_are_passed_over(share, said):
