@@ -198,7 +198,8 @@ class MergeReport:
 class CandidateSpec:
     """One candidate of a run: a method with one value for each setting.
 
-    `searches` is whether its fit looks for the best by the metric that the run chooses by.
+    `searches` is whether its fit looks for the best by the metric that the run chooses by. `fitted_as` is the
+    candidate whose fit it takes over, from which it differs in how it writes alone; empty if it is fitted.
     """
 
     id: str
@@ -207,3 +208,4 @@ class CandidateSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: Sequence[str] = ()
     searches: bool = False
+    fitted_as: str = ""

@@ -6,7 +6,7 @@ import graphlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,9 @@ from .drafts import Draft
 from .faults import Fault
 
 LONGEST_ID = 80
-SAFE = re.compile(r"[A-Za-z0-9._-]{1,24}")
+# Settings that say how answers are written, which no fit but one that searches depends on.
+WRITING = ("decoder", "max_new_tokens")
+SAFE = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
 def name_candidates(drafts: Sequence[Draft]) -> tuple[list[CandidateSpec], list[Fault]]:
@@ -31,11 +33,34 @@ def name_candidates(drafts: Sequence[Draft]) -> tuple[list[CandidateSpec], list[
     return _told_apart(candidates), list(dict.fromkeys(faults))
 
 
+def share_fits(candidates: Sequence[CandidateSpec]) -> list[CandidateSpec]:
+    """Of candidates that differ in how they write alone, the first is fitted for all of them.
+
+    Not where the fit itself writes, to find out what is best.
+    """
+    first: dict[str, str] = {}
+    return [
+        each
+        if each.searches
+        else replace(each, fitted_as=_other(first.setdefault(_fit_of(each), each.id), each))
+        for each in candidates
+    ]
+
+
+def _fit_of(candidate: CandidateSpec) -> str:
+    settings = {key: value for key, value in candidate.settings.items() if key not in WRITING}
+    return _digest([candidate.method, settings, list(candidate.needs)])
+
+
+def _other(name: str, candidate: CandidateSpec) -> str:
+    return "" if name == candidate.id else name
+
+
 def _spec(draft: Draft, peers: Sequence[Draft]) -> CandidateSpec:
     name = draft.method.name
     given = dict.fromkeys(key for peer in peers for key in peer.given)
     words = [
-        f"{key}{_word(draft.resolved.get(key))}"
+        f"{key}{_word(draft.resolved.get(key), [peer.resolved.get(key) for peer in peers])}"
         for key in given
         if any(peer.resolved.get(key) != draft.resolved.get(key) for peer in peers)
     ]
@@ -55,10 +80,27 @@ def _told_apart(candidates: Sequence[CandidateSpec]) -> list[CandidateSpec]:
     ]
 
 
-def _word(value: Any) -> str:
-    """A setting's value as a part of a folder's name; a hash where it is long or has other characters."""
-    text = ".".join(map(_scalar, value)) if isinstance(value, list) else _scalar(value)
+def _word(value: Any, others: Sequence[Any]) -> str:
+    """A setting's value as a part of a folder's name; a hash where it is long or has other characters.
+
+    `others` are the values that it has to be told apart from.
+    """
+    if isinstance(value, dict) and len(value) == 1:
+        text = _plugin_word(value, others)
+    else:
+        text = ".".join(map(_scalar, value)) if isinstance(value, list) else _scalar(value)
     return text if SAFE.fullmatch(text) else _digest(value)
+
+
+def _plugin_word(value: Mapping[str, Any], others: Sequence[Any]) -> str:
+    """Of {name: settings}: the name, and the settings in which it differs from others of that name."""
+    ((name, settings),) = value.items()
+    alike = [other[name] for other in others if isinstance(other, dict) and list(other) == [name]]
+    if not isinstance(settings, dict):
+        return _scalar(name)
+    differing = [key for key in settings if any(other.get(key) != settings[key] for other in alike)]
+    values = {key: [other.get(key) for other in alike] for key in differing}
+    return ".".join([name, *(f"{key}{_word(settings[key], values[key])}" for key in differing)])
 
 
 def _scalar(value: Any) -> str:

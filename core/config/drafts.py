@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from ..discovery import Registry
 from ..errors import PluginError
 from ..method import Method, WordedSettings
+from .decoders import DecoderCheck
 from .faults import Fault, show, validate
 from .places import absolute
 from .reading import missing_file
@@ -115,7 +116,8 @@ class Drafting:
         resolved |= {key: str(absolute(self.folder, str(value))) for key, value in paths.items()}
         if isinstance(settings, WordedSettings):
             place = f"{entry.place}.decoder"
-            resolved["decoder"], faults = _check_decoder(place, resolved["decoder"], self.registry)
+            check = DecoderCheck(self.registry, self.folder)
+            resolved["decoder"], faults = check.complete(place, resolved["decoder"])
         faults = [*faults, *_missing(entry, paths, resolved)]
         rung, wrong = self._hand_on(entry, method, resolved)
         faults += wrong
@@ -193,19 +195,3 @@ def holds_lists(annotation: Any) -> bool:
     if not isinstance(origin, type):
         return annotation is Any
     return issubclass(origin, Sequence | set | frozenset) and not issubclass(origin, str | bytes)
-
-
-def _check_decoder(place: str, value: Any, registry: Registry) -> tuple[Any, list[Fault]]:
-    """The decoder with all its settings."""
-    named = {value: {}} if isinstance(value, str) else value
-    if len(named) != 1:
-        return value, [Fault(place, f"expected one decoder, found {', '.join(named) or 'none'}")]
-    ((name, given),) = named.items()
-    try:
-        decoder = registry.decoder(name)
-    except PluginError as error:
-        return value, [Fault(place, str(error))]
-    settings, faults = validate(decoder.Settings, given, f"{place}.{name}")
-    if settings is None or isinstance(value, str):
-        return value, faults
-    return {name: settings.model_dump(mode="json")}, faults

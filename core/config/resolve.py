@@ -10,7 +10,8 @@ from typing import Any
 from ..discovery import Registry, discover
 from ..errors import ConfigError
 from ..types import CandidateSpec, Origin
-from .candidates import add_needs, name_candidates
+from .candidates import add_needs, name_candidates, share_fits
+from .decoders import check_register
 from .document import Document, read_document
 from .drafts import Draft, Drafting, read_entries
 from .faults import Fault, validate
@@ -49,6 +50,8 @@ def load_config(path: Path, overrides: Sequence[str] = (), registry: Registry | 
     faults += wrong
     if not faults:
         candidates, faults = add_needs(candidates, drafts)
+        candidates = share_fits(candidates)
+        faults += check_register(document.values, candidates, registry)
     if faults:
         raise ConfigError(str(path), dict.fromkeys(_word(document, fault) for fault in faults))
     config = _complete(document, registry)

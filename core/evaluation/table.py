@@ -22,6 +22,7 @@ def headers(metric: str) -> list[str]:
         "trainable parameters",
         "fit seconds",
         "peak memory",
+        "tokens written a row",
     ]
 
 
@@ -54,6 +55,7 @@ def _row(candidate: Mapping[str, Any], chosen: bool, metric: str) -> list[str]:
         _count(cost["trainable_parameters"]),
         _seconds(cost["fit_seconds"]),
         _memory(cost["peak_memory_bytes"]),
+        _tokens(cost.get("written_tokens_per_row")),
     ]
 
 
@@ -84,6 +86,11 @@ def _count(number: int | None) -> str:
 
 def _seconds(seconds: float | None) -> str:
     return NOTHING if seconds is None else f"{seconds:,.1f}"
+
+
+def _tokens(number: float | None) -> str:
+    """Nothing where answers are not written."""
+    return f"{number:,.1f}" if number else NOTHING
 
 
 def _memory(size: int | None) -> str:

@@ -17,10 +17,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from ..config.decoders import name_and_settings
+from ..config.decoders import Named, name_and_settings, named_scorer
 from ..discovery import Registry
 from ..errors import ModelError
-from ..method import Adapted, DataSchema, Decoder, Method
+from ..files import link
+from ..method import Adapted, DataSchema, Decoder, Judge, Method
+from ..scoring.judge import ProcessJudge
 from .base import Base
 
 MANIFEST = "manifest.json"
@@ -52,6 +54,19 @@ def write_adapter(folder: Path, adapted: Adapted, description: Description) -> i
     """Fill the new `folder`; returns its bytes."""
     folder.mkdir()
     adapted.save(folder)
+    return _seal(folder, description)
+
+
+def copy_adapter(source: Path, folder: Path, description: Description) -> int:
+    """Fill the new `folder` with what was fitted in `source`, described anew; returns its bytes."""
+    link(source, folder)
+    for name in (DESCRIPTION, MANIFEST):
+        (folder / name).unlink()
+    return _seal(folder, description)
+
+
+def _seal(folder: Path, description: Description) -> int:
+    """Write adapter.json and the manifest; returns the bytes of all files."""
     (folder / DESCRIPTION).write_text(json.dumps(vars(description), indent=2, ensure_ascii=False))
     files = _files(folder)
     for name in files:
@@ -81,15 +96,18 @@ def verify_adapter(folder: Path) -> Description:
     return Description.read(folder)
 
 
-def read_adapter(folder: Path, base: Base, registry: Registry) -> Adapted:
-    """Verify and load a candidate onto its base. Raises ModelError on another base or a changed file."""
+def read_adapter(folder: Path, base: Base, registry: Registry, trusted: bool = False) -> Adapted:
+    """Verify and load a candidate onto its base. Raises ModelError on another base or a changed file.
+
+    `trusted` is whether its settings are known to be those of the user's own config.
+    """
     description = verify_adapter(folder)
     if description.base_fingerprint != base.ref.fingerprint:
         raise ModelError(
             f"{folder}: fitted on {description.base} ({description.base_fingerprint[:12]}), but the base "
             f"given is {base.ref.name} ({base.ref.fingerprint[:12]})"
         )
-    method = build_method(description.method, description.settings, registry)
+    method = build_method(description.method, description.settings, registry, trusted)
     schema = read_schema(description.schema, registry)
     try:
         return method.adapted_on(base.kind).load(folder, base, schema, method)
@@ -107,21 +125,37 @@ def opened(folder: Path, base: Base, registry: Registry) -> Iterator[Adapted]:
         adapted.detach()
 
 
-def build_method(name: str, settings: Mapping[str, Any], registry: Registry) -> Method:
-    """A method with its settings, and with the decoder that these name."""
+def build_method(name: str, settings: Mapping[str, Any], registry: Registry, trusted: bool = False) -> Method:
+    """A method with its settings, and with the decoder that these name.
+
+    `trusted` is whether the settings are from the user's own config, so that scorers in them may run code.
+    """
     kind = registry.method(name)
     method = kind(kind.Settings(**settings))
-    method.decoder = build_decoder(getattr(method.settings, "decoder", None), registry)
+    method.decoder = build_decoder(getattr(method.settings, "decoder", None), registry, trusted)
     return method
 
 
-def build_decoder(choice: str | Mapping[str, Mapping[str, Any]] | None, registry: Registry) -> Decoder | None:
-    """A decoder from its name, or from {name: settings}."""
+def build_decoder(choice: Named | None, registry: Registry, trusted: bool = False) -> Decoder | None:
+    """A decoder from its name, or from {name: settings}, with the scorer that these name."""
     if choice is None:
         return None
-    name, settings = name_and_settings(choice)
+    name, given = name_and_settings(choice)
     kind = registry.decoder(name)
-    return kind(kind.Settings(**settings))
+    settings = kind.Settings(**given)
+    scorer = named_scorer(kind, settings)
+    return kind(settings, build_scorer(*scorer, registry, trusted) if scorer else None)
+
+
+def build_scorer(name: str, settings: Mapping[str, Any], registry: Registry, trusted: bool = False) -> Judge:
+    """Raises ModelError for one that runs code where the settings are not the user's own."""
+    kind = registry.scorer(name)
+    if kind.runs_code and not trusted:
+        raise ModelError(
+            f"its decoder is scored by {name!r}, which runs code that its settings name: nothing that a "
+            "saved candidate names is ever run. It can be used in the run of its config, no further"
+        )
+    return ProcessJudge(kind, kind.Settings(**settings))
 
 
 def read_schema(schema: Mapping[str, Any], registry: Registry) -> DataSchema:

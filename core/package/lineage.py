@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..config.decoders import name_and_settings, named_scorer
 from ..data.account import as_json, load_accounts
 from ..discovery import Registry, discover
 from ..environment import installed
@@ -59,7 +60,11 @@ def _used(contents: Contents, registry: Registry) -> Iterator[tuple[str, str]]:
     yield "method", entry["method"]
     decoder = entry["settings"].get("decoder")
     if decoder is not None:
-        yield "decoder", decoder if isinstance(decoder, str) else next(iter(decoder))
+        name, given = name_and_settings(decoder)
+        yield "decoder", name
+        kind = registry.decoder(name)
+        scorer = named_scorer(kind, kind.Settings(**given))
+        yield from [("scorer", scorer[0])] if scorer else []
     yield "task", config["task"]
     yield from (("metric", name) for name in entry["metrics"])
     files = (config["data"][split] for split in ("train", "validation", "test"))

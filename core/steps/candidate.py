@@ -8,7 +8,7 @@ from typing import Any
 
 from ..discovery import Registry, discover
 from ..method import Adapted
-from ..model.adapter import read_adapter
+from ..model.adapter import Description, read_adapter
 from ..model.base import Base, load_base
 from ..model.locate import BaseRef
 
@@ -29,4 +29,6 @@ def needed(spec: Mapping[str, Any], kind: str) -> Path:
 
 def open_adapted(spec: Mapping[str, Any], base: Base, registry: Registry | None = None) -> Adapted:
     """The fitted candidate on its base."""
-    return read_adapter(needed(spec, "fit") / "artifact", base, registry or discover())
+    folder = needed(spec, "fit") / "artifact"
+    configured = Description.read(folder).settings == spec["candidate"]["settings"]
+    return read_adapter(folder, base, registry or discover(), trusted=configured)

@@ -99,6 +99,8 @@ def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Seque
         done["slices"] = parts
     fitted = _read(spec["needs"][f"fit:{candidate['id']}"], "result.json")
     done |= {kind: fitted[kind] for kind in (*SEARCHES, NOTES) if fitted.get(kind)}
+    faults = _read(str(evaluated), "result.json").get("scorer_faults")
+    done |= {"scorer_faults": faults} if faults is not None else {}
     others = builds_on(candidate["id"], spec["candidates"])
     return Judged({**entry, **done}, test, validation, len(others))
 
@@ -185,13 +187,15 @@ def _cost(needs: Mapping[str, str], name: str) -> Json:
     )
     return {
         "trainable_parameters": fit.get("trainable_parameters"),
-        "fit_seconds": outcome.get("seconds"),
+        "fit_seconds": fit.get("fit_seconds") or outcome.get("seconds"),
         "train_seconds": fit.get("train_seconds"),
         "trained_tokens": fit.get("trained_tokens"),
         "replay_tokens": fit.get("replay_tokens"),
-        "peak_memory_bytes": outcome.get("peak_memory_bytes"),
+        "peak_memory_bytes": fit.get("peak_memory_bytes") or outcome.get("peak_memory_bytes"),
         "artifact_bytes": fit.get("artifact_bytes"),
         "evaluate_seconds": evaluated.get("evaluate_seconds"),
+        "written_tokens": evaluated.get("written_tokens"),
+        "written_tokens_per_row": evaluated.get("written_tokens_per_row"),
     }
 
 

@@ -35,6 +35,8 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     _answer(adapted, rendered / "validation", folder / "validation_predictions.jsonl", metric)
     return {
         "evaluate_seconds": seconds,
+        **_written(answered),
+        "scorer_faults": adapted.scorer_faults(),
         "merged": merged,
         "retention": _retention(spec, base, adapted if alters_base else None),
     }
@@ -54,6 +56,12 @@ def _draw(task: Task, answered: Sequence[Record], place: Path) -> None:
     picture = task.picture(answered)
     if picture is not None:
         place.write_bytes(picture)
+
+
+def _written(answered: Sequence[Record]) -> dict[str, float]:
+    """Tokens written for the test rows, in all and for each; 0 where answers are not written."""
+    tokens = sum(row.written_tokens for row in answered)
+    return {"written_tokens": tokens, "written_tokens_per_row": tokens / max(1, len(answered))}
 
 
 def _retention(spec: Mapping[str, Any], base: Base, altering: Adapted | None) -> dict[str, float] | None:

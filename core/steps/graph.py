@@ -103,7 +103,8 @@ def build_graph(ingredients: Ingredients) -> Graph:
 
 def _in_order(candidates: Sequence[CandidateSpec]) -> list[CandidateSpec]:
     by_id = {candidate.id: candidate for candidate in candidates}
-    sorter = graphlib.TopologicalSorter({candidate.id: candidate.needs for candidate in candidates})
+    before = {each.id: (*each.needs, *filter(None, [each.fitted_as])) for each in candidates}
+    sorter = graphlib.TopologicalSorter(before)
     try:
         return [by_id[each] for each in sorter.static_order()]
     except graphlib.CycleError as error:
@@ -134,7 +135,8 @@ class _Builder:
         fit, merge = f"fit:{candidate.id}", f"merge:{candidate.id}"
         needed = tuple(f"fit:{each}" for each in candidate.needs)
         replay = ("replay",) if "replay" in self.nodes else ()
-        self._add(fit, ("render", *replay, *needed), self._fit(candidate), about)
+        taken = (f"fit:{candidate.fitted_as}",) if candidate.fitted_as else ()
+        self._add(fit, ("render", *replay, *needed, *taken), self._fit(candidate), about)
         self._add(merge, (fit, *needed), {}, about)
         retention = ("retention",) if "retention" in self.nodes else ()
         decides = {**self._parts("retain"), "decoding": self._mentioned(candidate, "decoder", "scorer")}

@@ -33,7 +33,7 @@ class Generate(Task):
         "messages": "instead of both, a conversation: a list of {role, content}",
     }
     answering = "generate"
-    metrics = ("exact_match", "token_f1", "rouge_l", "bleu", "chrf")
+    metrics = ("exact_match", "token_f1", "rouge_l", "bleu", "chrf", "json_valid", "json_fields")
     chooses_by = "token_f1"
 
     def example(self, row_id: str, fields: Mapping[str, Any]) -> Example:
