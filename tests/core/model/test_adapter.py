@@ -19,6 +19,7 @@ from stepladder.core.model.adapter import (
     Description,
     build_decoder,
     build_method,
+    copy_adapter,
     read_adapter,
     verify_adapter,
     write_adapter,
@@ -225,3 +226,32 @@ def test_decoders_by_name_and_with_settings(registry):
     assert build_decoder({"sample": {"top_k": 3}}, registry).settings.top_k == 3
     with pytest.raises(PluginError, match=r"no decoder 'greddy' \(did you mean 'greedy'\?\)"):
         build_decoder("greddy", registry)
+
+
+# --- scorers, and fits that are taken over ---
+
+SCORED = {"best_of_n": {"n": 2, "by": {"regex": {"pattern": "a"}}}}
+CODE = {"best_of_n": {"by": {"callable": {"function": "os:system"}}}}
+
+
+def test_a_decoder_is_built_with_the_scorer_that_it_names(registry):
+    assert build_decoder(SCORED, registry).scorer.settings.pattern == "a"
+    assert build_decoder("best_of_n", registry).scorer is None
+
+
+def test_a_saved_candidate_brings_no_code_to_run(registry):
+    with pytest.raises(ModelError, match="'callable', which runs code"):
+        build_decoder(CODE, registry)
+    assert build_decoder(CODE, registry, trusted=True).scorer.kind.name == "callable"
+
+
+def test_a_fit_that_is_taken_over_writes_in_its_own_way(adapted, folder, load, registry, tmp_path):
+    settings = {**Description.read(folder).settings, "decoder": SCORED}
+    other = tmp_path / "other"
+    size = copy_adapter(folder, other, replace(Description.read(folder), settings=settings))
+    assert size == sum(file.stat().st_size for file in other.iterdir())
+    loaded = read_adapter(other, load(), registry)
+    assert loaded.method.decoder.name == "best_of_n"
+    assert loaded.method.decoder.scorer.kind.name == "regex"
+    assert loaded.predict(ROWS) == adapted.predict(ROWS)
+    assert read_adapter(folder, load(), registry).method.decoder.name == "sample", "left as it was"
