@@ -118,3 +118,23 @@ def test_a_method_that_needs_no_base_is_given_none(project, base):
         f"methods.vae: needs no base (`base: null`); {'' if base == 'writer' else 'found '}"
     )
     assert faults(project, None, ["vae"], task="synthesize") == []
+
+
+@pytest.mark.parametrize(
+    "decoder, asked",
+    [
+        ({"best_of_n": {"by": "likelihood"}}, "tell how likely an answer is"),
+        ({"beam": {"by": "python_syntax"}}, "go on from a beginning and to tell how likely an answer is"),
+    ],
+)
+def test_a_decoder_that_asks_too_much_of_the_base_is_refused(project, monkeypatch, decoder, asked: str):
+    rows = json.dumps({"input": "a", "response": "b"})
+    for name in ("train.jsonl", "test.jsonl"):
+        (project / name).write_text(rows)
+    methods = [{"zero_shot": {"decoder": decoder}}]
+    assert faults(project, "writer", methods, task="generate") == []
+    monkeypatch.setattr("stepladder.core.config.kinds.abilities", lambda kind: ("write",))
+    (fault,) = faults(project, "writer", methods, task="generate")
+    assert f"asks a base to {asked}; writer is a causal model, which is able to write answers" in fault
+    only_writes = [{"zero_shot": {"decoder": {"best_of_n": {"by": "python_syntax"}}}}, "few_shot"]
+    assert faults(project, "writer", only_writes, task="generate") == []

@@ -57,7 +57,7 @@ def test_rows_follow_the_ladder():
         ],
         ["2", "full", "failed", "-", "-", "-", "-", "-", "-"],
     ]
-    assert len(headers("accuracy")) == 9
+    assert len(headers("accuracy")) == 10
 
 
 def test_a_relative_difference_is_told_in_per_cent():

@@ -13,7 +13,7 @@ from stepladder.core.method import DataSchema, Decoder, Prompt, Settings
 from stepladder.core.model.base import Base
 from stepladder.core.model.engine import Engine
 from stepladder.core.model.worded import OptionScore, Worded
-from stepladder.core.types import Answer, Encoded, Example, Message, Sampling
+from stepladder.core.types import Answer, Encoded, Example, Message, Sampling, Written
 from stepladder.plugins.decoders.greedy import Greedy
 from stepladder.plugins.methods.lora import Lora
 from stepladder.plugins.methods.zero_shot import ZeroShot
@@ -295,6 +295,51 @@ def test_the_likelihood_of_a_text_is_the_models_own(base):
         mean = base.model(input_ids=ids, labels=ids).loss
         assert prediction.tokens == ids.shape[1] - 1
         assert prediction.negative_log_likelihood == pytest.approx(float(mean) * prediction.tokens, rel=1e-5)
+
+
+# --- what decoders ask for ---
+
+
+@pytest.fixture
+def writer(base) -> Worded:
+    """The tiny base, drawing freely; it may end at any token."""
+    return Worded(
+        base, DataSchema(Generate(), "say", ()), Prompt(), ZeroShot(ZeroShot.Settings(max_new_tokens=6))
+    )
+
+
+ASKED = [Example("a", "the car is", "red"), Example("b", "the sea", "blue")]
+
+
+def test_what_is_written_is_as_likely_as_when_it_is_scored(writer):
+    drawn = writer.write(ASKED, Sampling(1.0, seed=4), count=8)
+    ended = [(row, each) for row, answers in zip(ASKED, drawn, strict=True) for each in answers if each.ended]
+    pairs = [(row, each) for row, each in ended if len(each.text.split()) == len(each.ids)]
+    assert pairs, "some end early, in words that are read back as the same tokens"
+    scored = writer.log_probabilities([(row, each.text) for row, each in pairs])
+    for (_, each), values in zip(pairs, scored, strict=True):
+        assert each.tokens == len(values) == len(each.ids) + 1
+        assert each.log_probability == pytest.approx(sum(values), abs=1e-4)
+        assert each.mean_log_probability == pytest.approx(sum(values) / each.tokens, abs=1e-4)
+
+
+def test_step_by_step_greedy_comes_to_the_same_as_at_once(writer):
+    (whole,) = writer.write(ASKED[:1], Sampling())[0]
+    begun = Written("", 0, ended=False)
+    for most in (2, 1, 9):
+        (first, second) = writer.extend(ASKED[:1], [begun], Sampling(), 2, most)[0]
+        assert first == second
+        begun = first
+        if begun.ended:
+            break
+    assert (begun.text, begun.ids, begun.tokens, begun.ended) == (
+        whole.text,
+        whole.ids,
+        whole.tokens,
+        whole.ended,
+    )
+    assert begun.log_probability == pytest.approx(whole.log_probability, abs=1e-4)
+    assert len(begun.ids) <= 6, "never longer than max_new_tokens"
 
 
 # --- saved and loaded ---

@@ -21,6 +21,8 @@ COST_KEYS = {
     "peak_memory_bytes",
     "artifact_bytes",
     "evaluate_seconds",
+    "written_tokens",
+    "written_tokens_per_row",
 }
 
 
@@ -36,6 +38,7 @@ class Run:
 
     def __init__(self, folder, task="classify", **choose):
         self.folder = folder
+        self.scorer_faults = None
         self.spec = {
             "config": {"task": task, "choose": {**CHOOSE, **choose}},
             "base": None,
@@ -64,9 +67,9 @@ class Run:
         if forgetting is not None:
             retention = {"perplexity_before": 10.0, "perplexity_after": 10.0 * (1 + forgetting)}
             retention["forgetting"] = forgetting
-        folder = self.leave(
-            f"evaluate:{name}", {"retention": retention, "evaluate_seconds": 1.5, "merged": False}
-        )
+        written = {"written_tokens": 90, "written_tokens_per_row": 4.5, "scorer_faults": self.scorer_faults}
+        result = {"retention": retention, "evaluate_seconds": 1.5, "merged": False, **written}
+        folder = self.leave(f"evaluate:{name}", result)
         write_predictions(folder / "predictions.jsonl", test, Accuracy())
         write_predictions(folder / "validation_predictions.jsonl", validation, Accuracy())
 
@@ -147,6 +150,25 @@ def test_the_choice_is_made_on_validation_rows(ladder):
     assert full["retention"]["forgetting"] == 0.2
 
 
+def test_answers_that_a_scorer_could_not_judge_are_told(tmp_path):
+    run = Run(tmp_path)
+    run.scorer_faults = {"raised": 1, "timed_out": 2, "died": 0}
+    run.candidate("zero_shot", 0)
+    run.evaluated("zero_shot", records(5, 9), records(5, 9))
+    assert run.compare()[1]["zero_shot"]["scorer_faults"] == run.scorer_faults
+
+
+def test_a_fit_that_was_taken_over_costs_what_it_cost_there(tmp_path):
+    run = Run(tmp_path)
+    run.candidate("lora", 1.5)
+    place = tmp_path / "fit-lora" / "result.json"
+    taken = {**json.loads(place.read_text()), "fit_seconds": 99.0, "peak_memory_bytes": 2**31}
+    place.write_text(json.dumps(taken))
+    run.evaluated("lora", records(5, 9), records(5, 9))
+    cost = run.compare()[1]["lora"]["cost"]
+    assert (cost["fit_seconds"], cost["peak_memory_bytes"]) == (99.0, 2**31)
+
+
 def test_limits_of_the_config_apply(ladder):
     ladder.spec["config"]["choose"]["max_forgetting"] = 0.05
     told, _ = ladder.compare()
@@ -165,7 +187,10 @@ def test_costs_and_paths(ladder):
         "peak_memory_bytes": 2**30,
         "artifact_bytes": 2048,
         "evaluate_seconds": 1.5,
+        "written_tokens": 90,
+        "written_tokens_per_row": 4.5,
     }
+    assert "scorer_faults" not in candidates["lora"], "nothing was scored"
     assert candidates["lora"]["artifact"] == str(ladder.folder / "fit-lora" / "artifact")
     assert candidates["lora"]["predictions"] == str(ladder.folder / "evaluate-lora" / "predictions.jsonl")
 

@@ -1,6 +1,7 @@
 """The graph: its edges, and what does and does not change a fingerprint."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from fakes.small import candidate, graph, ingredients
@@ -164,3 +165,11 @@ def test_only_the_last_nodes_know_their_run():
     built = build_graph(ingredients()).with_run({"name": "a-run"})
     knowing = [node.id for node in built.nodes if "run" in node.spec]
     assert knowing == ["record", "report"]
+
+
+def test_a_fit_that_is_taken_over_stands_behind_the_one_that_makes_it():
+    beam = replace(candidate("lora-beam", {"decoder": "beam"}), fitted_as="lora")
+    built = graph(beam, candidate("lora"))
+    order = [node.id for node in built.nodes]
+    assert ("fit:lora", "fit:lora-beam") in built.edges
+    assert order.index("fit:lora") < order.index("fit:lora-beam")
