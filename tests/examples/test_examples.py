@@ -21,6 +21,7 @@ CONFIGS = sorted(EXAMPLES.glob("*/*.yaml"))
 FIGURES = {
     "choice": ["accuracy", "calibration_error"],
     "generate": ["chrf", "exact_match", "token_f1", "rouge_l", "bleu"],
+    "extract": ["json_fields", "exact_match", "token_f1", "rouge_l", "bleu", "chrf", "json_valid"],
     "text": ["perplexity"],
     "regress": ["mean_absolute_error", "r2", "spearman"],
 }
