@@ -18,7 +18,7 @@ from .faults import Fault
 LONGEST_ID = 80
 # Settings that say how answers are written, which no fit but one that searches depends on.
 WRITING = ("decoder", "max_new_tokens")
-SAFE = re.compile(r"[A-Za-z0-9._-]{1,32}")
+SAFE, SAFE_PLUGIN = (re.compile(rf"[A-Za-z0-9._-]{{1,{longest}}}") for longest in (24, 48))
 
 
 def name_candidates(drafts: Sequence[Draft]) -> tuple[list[CandidateSpec], list[Fault]]:
@@ -87,8 +87,8 @@ def _word(value: Any, others: Sequence[Any]) -> str:
     """
     if isinstance(value, dict) and len(value) == 1:
         text = _plugin_word(value, others)
-    else:
-        text = ".".join(map(_scalar, value)) if isinstance(value, list) else _scalar(value)
+        return text if SAFE_PLUGIN.fullmatch(text) else _digest(value)
+    text = ".".join(map(_scalar, value)) if isinstance(value, list) else _scalar(value)
     return text if SAFE.fullmatch(text) else _digest(value)
 
 

@@ -17,7 +17,7 @@ LORA = {
     "validation_metrics": FIGURE,
     "against_chosen": {"value": 0.0125, "low": -0.01, "high": 0.04, "relative": False},
     "retention": {"forgetting": 0.0123},
-    "cost": COST,
+    "cost": {**COST, "written_tokens_per_row": 31.25},
 }
 ZERO = {
     **LORA,
@@ -43,7 +43,7 @@ INTERVAL = "0.912 (0.9 to 1)"
 
 def test_rows_follow_the_ladder():
     assert rows([LOST, LORA, ZERO], {"id": "zero_shot", "reason": ""}, "accuracy") == [
-        ["0", "zero_shot (chosen)", INTERVAL, INTERVAL, "-", "-", "0", "1,234.6", "-"],
+        ["0", "zero_shot (chosen)", INTERVAL, INTERVAL, "-", "-", "0", "1,234.6", "-", "-"],
         [
             "1.5",
             "lora",
@@ -54,8 +54,9 @@ def test_rows_follow_the_ladder():
             "460,800",
             "1,234.6",
             "3,072 MiB",
+            "31.2",
         ],
-        ["2", "full", "failed", "-", "-", "-", "-", "-", "-"],
+        ["2", "full", "failed", "-", "-", "-", "-", "-", "-", "-"],
     ]
     assert len(headers("accuracy")) == 10
 

@@ -11,7 +11,7 @@ import torch
 from stepladder.core.errors import DataError, ModelError
 from stepladder.core.method import DataSchema, Decoder, Prompt, Settings
 from stepladder.core.model.base import Base
-from stepladder.core.model.engine import Engine
+from stepladder.core.model.engine import Engine, PlainEngine
 from stepladder.core.model.worded import OptionScore, Worded
 from stepladder.core.types import Answer, Encoded, Example, Message, Sampling, Written
 from stepladder.plugins.decoders.greedy import Greedy
@@ -311,16 +311,27 @@ def writer(base) -> Worded:
 ASKED = [Example("a", "the car is", "red"), Example("b", "the sea", "blue")]
 
 
-def test_what_is_written_is_as_likely_as_when_it_is_scored(writer):
-    drawn = writer.write(ASKED, Sampling(1.0, seed=4), count=8)
-    ended = [(row, each) for row, answers in zip(ASKED, drawn, strict=True) for each in answers if each.ended]
-    pairs = [(row, each) for row, each in ended if len(each.text.split()) == len(each.ids)]
-    assert pairs, "some end early, in words that are read back as the same tokens"
-    scored = writer.log_probabilities([(row, each.text) for row, each in pairs])
-    for (_, each), values in zip(pairs, scored, strict=True):
-        assert each.tokens == len(values) == len(each.ids) + 1
-        assert each.log_probability == pytest.approx(sum(values), abs=1e-4)
-        assert each.mean_log_probability == pytest.approx(sum(values) / each.tokens, abs=1e-4)
+def test_what_is_written_is_as_likely_as_in_the_unshared_forward(base, writer):
+    drawn = writer.write(ASKED, Sampling(1.0, seed=4), count=4)
+    plain = PlainEngine(base.model, max_tokens=0)
+    for prompt, answers in zip(writer.wording.prompts(ASKED), drawn, strict=True):
+        whole = [each for each in answers if not each.ended]
+        assert whole
+        masks = [[False] * len(prompt) + [True] * len(each.ids) for each in whole]
+        rows = [Encoded([*prompt, *each.ids], mask) for each, mask in zip(whole, masks, strict=True)]
+        for each, values in zip(whole, plain.log_probabilities(rows), strict=True):
+            assert each.tokens == len(values) == 6
+            assert each.log_probability == pytest.approx(sum(values), abs=1e-4)
+            assert each.mean_log_probability == pytest.approx(sum(values) / 6, abs=1e-4)
+
+
+def test_a_given_answer_is_scored_with_the_token_that_ends_it(base, writer):
+    pairs = [(ASKED[0], "red"), (ASKED[1], "blue sky sea")]
+    rows = writer.wording.answers(pairs)
+    assert all(row.tokens[-1] in base.renderer.stop_ids and row.trained[-1] for row in rows)
+    expected = PlainEngine(base.model, max_tokens=0).log_probabilities(rows)
+    for values, oracle in zip(writer.log_probabilities(pairs), expected, strict=True):
+        assert values == pytest.approx(oracle, abs=1e-4)
 
 
 def test_step_by_step_greedy_comes_to_the_same_as_at_once(writer):
