@@ -1,4 +1,7 @@
-"""What is known of bases by their names and config.json alone: the named defaults, and which kind one is."""
+"""What is known of bases by their names and config.json alone: the named defaults, and which kind one is.
+
+A base may be an endpoint, named by its URL and the model's name there: https://host/v1#model.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from .types import Ability, BaseKind
 
@@ -58,12 +62,58 @@ def packaged_bases() -> dict[str, Packaged]:
 
 def abilities(kind: BaseKind) -> tuple[Ability, ...]:
     """What a decoder may ask of a base of that kind."""
-    able: dict[BaseKind, tuple[Ability, ...]] = {"causal": ("write", "likelihood", "extend")}
+    able: dict[BaseKind, tuple[Ability, ...]] = {
+        "causal": ("write", "likelihood", "extend"),
+        "endpoint": ("write",),
+    }
     return able.get(kind, ())
+
+
+# In place of a config.json, which an endpoint shows to nobody.
+ENDPOINT = "endpoint"
+EXPECTED_URL = "expected https://HOST/v1#MODEL"
+
+
+def is_endpoint(base: str) -> bool:
+    """Whether the base is named by a URL."""
+    return base.lower().startswith(("http://", "https://"))
+
+
+def endpoint_address(base: str) -> tuple[str, str]:
+    """The URL, to which paths such as /chat/completions are added, and the model's name there."""
+    url, _, model = base.partition("#")
+    return url.rstrip("/"), model
+
+
+def endpoint_fault(base: str) -> str | None:
+    """Why the URL names no endpoint, without what may be secret in it; None where it does."""
+    try:
+        parts = urlsplit(base)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"{EXPECTED_URL}, found a URL that cannot be read ({error})"
+    if "@" in parts.netloc or parts.query:
+        return (
+            f"{EXPECTED_URL}, found a URL with {'a user' if '@' in parts.netloc else 'a query'}, which would "
+            "be kept with the run: name the environment variable that holds the key under endpoint.key"
+        )
+    return _lacks(parts, host)
+
+
+def _lacks(parts: SplitResult, host: str | None) -> str | None:
+    if not host or any(character.isspace() for character in parts.geturl()):
+        return f"{EXPECTED_URL}, found {parts.geturl()!r}"
+    if not parts.fragment:
+        return f"{EXPECTED_URL}, found no model's name behind a # in {parts.geturl()}"
+    if parts.path.rstrip("/").endswith("/completions"):
+        return f"{EXPECTED_URL}, found {parts.path}: end the path where /chat/completions would follow"
+    return None
 
 
 def base_kind(model: Mapping[str, Any]) -> BaseKind:
     """Of the base with this config.json; one that names no architecture is taken to be causal."""
+    if ENDPOINT in model:
+        return "endpoint"
     names = model.get("architectures") or []
     writes = not names or any(str(name).endswith(WRITING) for name in names)
     return "causal" if writes else "encoder"
@@ -81,7 +131,12 @@ def read_model_config(folder: Path) -> dict[str, Any]:
 
 
 def known_model_config(base: str) -> dict[str, Any] | None:
-    """The config.json of a named default or a folder, as far as it can be had without loading anything."""
+    """The config.json of a named default or a folder, as far as it can be had without loading anything.
+
+    An endpoint has its URL in place of one.
+    """
+    if is_endpoint(base):
+        return None if endpoint_fault(base) else {ENDPOINT: base}
     packaged = packaged_bases().get(base)
     package = packaged.folder() if packaged else None
     folder = (package / packaged.file).parent if packaged and package else Path(base)

@@ -9,8 +9,9 @@ from typing import Any, Literal, Protocol
 Role = Literal["system", "user", "assistant"]
 SplitName = Literal["train", "validation", "test"]
 Origin = Literal["default", "file", "flag"]
-# What a base can do: write words, or only read them; `none` is of runs whose methods need no base.
-BaseKind = Literal["causal", "encoder", "none"]
+# What a base can do: write words, only read them, or write them elsewhere for whoever asks by its URL; `none`
+# is of runs whose methods need no base.
+BaseKind = Literal["causal", "encoder", "endpoint", "none"]
 # What a decoder may ask of a base: whole answers, how likely they are, or to go on from a beginning.
 Ability = Literal["write", "likelihood", "extend"]
 

@@ -2,13 +2,14 @@
 
 from ..bases import DEFAULT_BASE
 from .resolve import Resolved, load_config
-from .schema import ChooseConfig, Config, DataConfig, Limit, RetainConfig
+from .schema import ChooseConfig, Config, DataConfig, EndpointConfig, Limit, RetainConfig
 
 __all__ = [
     "DEFAULT_BASE",
     "ChooseConfig",
     "Config",
     "DataConfig",
+    "EndpointConfig",
     "Limit",
     "Resolved",
     "RetainConfig",

@@ -19,7 +19,18 @@ from .drafts import Draft
 from .faults import Fault
 
 DOES = {"causal": "a base that writes", "encoder": "a base that reads", "none": "no base (`base: null`)"}
-IS = {"causal": "is a causal model", "encoder": "is an encoder", "none": "is none"}
+IS = {
+    "causal": "is a causal model",
+    "encoder": "is an encoder",
+    "endpoint": "is an endpoint",
+    "none": "is none",
+}
+# Kinds that tell no probability of a text, and why.
+UNTOLD = {
+    "encoder": "predicts no text",
+    "endpoint": "tells no probabilities",
+    "none": "predicts no text",
+}
 WRITTEN: tuple[Answering, ...] = ("generate", "number")
 ASKS: Mapping[Ability, str] = {
     "write": "write answers",
@@ -53,11 +64,18 @@ class Footing:
     ) -> Iterator[Fault]:
         """Of methods with their settings, and of the config's `sections`."""
         for name, what in NEED_TEXT.items():
-            if sections.get(name) and self.kind != "causal":
-                why = f"{self.base} {IS[self.kind]}, which predicts no text, {what}"
+            if sections.get(name) and self.kind in UNTOLD:
+                why = f"{self.base} {IS[self.kind]}, which {UNTOLD[self.kind]}, {what}"
                 yield Fault(name, f"{why}: remove `{name}`")
         if quantisation(self.model) == "bitsandbytes" and find_spec("bitsandbytes") is None:
             yield Fault("base", f"{self.base} is quantised: pip install 'stepladder[quantised]'")
+        if self.kind == "endpoint" and self.registry.task(self.task).answering == "likelihood":
+            yield Fault(
+                "task",
+                f"{self.task!r} is judged by the probability of the text, and {self.base} is an endpoint, "
+                f"which {UNTOLD[self.kind]}: give a base that is on this machine",
+            )
+            return
         for method, settings in asked:
             fault = self._method_fault(method, settings)
             if fault:
@@ -86,9 +104,13 @@ class Footing:
         return f"{method.hands_on_to}: {name}: {fault}" if fault else None
 
     def _decoder_fault(self, settings: BaseModel) -> str | None:
-        """Why the decoder that the settings name asks too much of the base, for a task that it writes for."""
+        """Why the decoder that the settings name asks too much of the base, for a task that it writes for.
+
+        An endpoint writes closed answers too; elsewhere they are chosen by their likelihood.
+        """
         named = getattr(settings, "decoder", None)
-        if named is None or self.registry.task(self.task).answering not in WRITTEN:
+        chosen = self.kind != "endpoint" and self.registry.task(self.task).answering not in WRITTEN
+        if named is None or chosen:
             return None
         name, given = name_and_settings(named)
         decoder = self.registry.decoder(name)
@@ -103,7 +125,9 @@ class Footing:
         )
 
     def _other_kind(self, method: type[Method]) -> str:
-        wanted = " or ".join(DOES[kind] for kind in method.bases)
+        wanted = " or ".join(DOES[kind] for kind in method.bases if kind in DOES)
+        if self.kind == "endpoint":
+            wanted = "the weights of its base"
         able = [
             other
             for other in self.registry.methods.values()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ..bases import DEFAULT_BASE, packaged_bases
+from ..bases import DEFAULT_BASE, is_endpoint, packaged_bases
 from ..discovery import Registry
 from ..errors import DataError, InputError, did_you_mean
 from ..places import address_fault, is_address, plain_path
@@ -108,7 +108,7 @@ def check_packages(document: Document) -> Iterator[Fault]:
 def check_base(document: Document) -> Iterator[Fault]:
     """The fault of the base, as far as its name tells; a path in the document becomes absolute."""
     base = document.values.get("base", DEFAULT_BASE)
-    if not isinstance(base, str) or base in packaged_bases():
+    if not isinstance(base, str) or base in packaged_bases() or is_endpoint(base):
         return
     path = absolute(document.folder, base)
     if path.exists():

@@ -14,6 +14,7 @@ from .candidates import add_needs, name_candidates, share_fits
 from .decoders import check_register
 from .document import Document, read_document
 from .drafts import Draft, Drafting, read_entries
+from .endpoint import check_endpoint
 from .faults import Fault, validate
 from .gates import check_gates
 from .kinds import check_kinds
@@ -64,7 +65,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), registry: Registry | 
 def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fault]]:
     """Every part is checked whatever is wrong with the others, each fault at its place."""
     values = document.values
-    faults = [*document.faults, *_check_schema(values)]
+    faults = [*document.faults, *check_endpoint(document), *_check_schema(values)]
     task, wrong = find_task(values.get("task"), registry)
     faults += wrong
     if task is not None:

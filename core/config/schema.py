@@ -72,6 +72,15 @@ class DataConfig(Section):
     too_long: Literal["quarantine", "truncate"] = "quarantine"
 
 
+class EndpointConfig(Section):
+    """How a base that is a URL is asked. `key` names an environment variable, and is never the key itself."""
+
+    key: str | None = Field(None, description="the environment variable that holds the key")
+    timeout_seconds: float = Field(60, gt=0, description="a request is given up after so many seconds")
+    retries: int = Field(4, ge=0, le=20, description="a request that was given up is sent so often again")
+    parallel: int = Field(4, ge=1, le=64, description="requests at a time")
+
+
 class RetainConfig(Section):
     """Text on which forgetting is measured."""
 
@@ -115,6 +124,7 @@ class Config(Section):
 
     name: Name
     base: str | None = DEFAULT_BASE
+    endpoint: EndpointConfig | None = None
     task: str
     data: DataConfig
     methods: tuple[dict[str, dict[str, Any]], ...]

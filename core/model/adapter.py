@@ -24,6 +24,7 @@ from ..files import link
 from ..method import Adapted, DataSchema, Decoder, Judge, Method
 from ..scoring.judge import ProcessJudge
 from .base import Base
+from .locate import BaseRef
 
 MANIFEST = "manifest.json"
 DESCRIPTION = "adapter.json"
@@ -41,6 +42,12 @@ class Description:
     base: str
     base_fingerprint: str
     schema: Mapping[str, Any]
+    access: Mapping[str, Any] | None = None  # how a base is asked that is an endpoint
+
+    @property
+    def base_ref(self) -> BaseRef:
+        """The base by what is known of it here; its path is yet to be found."""
+        return BaseRef(self.base, self.base, self.base_fingerprint, access=self.access)
 
     @classmethod
     def read(cls, folder: Path) -> Description:

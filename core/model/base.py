@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from ..bases import base_kind, read_model_config
+from ..bases import base_kind, is_endpoint, read_model_config
 from ..data.lengths import context_length
 from ..errors import ModelError
 from ..tokenizer import Reader, Renderer
 from ..types import BaseKind, Example
 from .encoder import EncoderEngine
+from .endpoint import Endpoint
 from .engine import Engine, PlainEngine, make_engine
 from .locate import BaseRef
 
@@ -28,8 +29,8 @@ class Base:
     """What a method adapts. `model` is in evaluation mode: its dropout is off, in training too, since a
     token shared by several rows can be dropped for all of them or for none.
 
-    Of the kind `none` there is neither model nor renderer nor engine: only methods that name it in their
-    `bases` are given one.
+    Of an endpoint `model` is the `Endpoint`, and of the kind `none` it is nothing; neither has a renderer or
+    an engine: only methods that name the kind in their `bases` are given one.
     """
 
     ref: BaseRef
@@ -42,6 +43,12 @@ class Base:
     def device(self) -> torch.device:
         device: torch.device = self.model.device
         return device
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in, as far as that is known; without a base, what a method computes in itself."""
+        elsewhere = {"endpoint": "unknown", "none": "float32"}
+        return elsewhere.get(self.kind) or str(self.model.dtype).removeprefix("torch.")
 
     @property
     def hidden_size(self) -> int:
@@ -65,9 +72,12 @@ class Base:
 
 
 def load_base(ref: BaseRef, log: Callable[[str], None] = lambda _: None) -> Base:
-    """Load weights and tokenizer from the base's folder. Raises ModelError where transformers cannot."""
+    """Load weights and tokenizer from the base's folder. Raises ModelError where transformers cannot.
+
+    Of an endpoint nothing is loaded, and nothing is asked yet.
+    """
     if not ref.has_weights:
-        return _no_base(ref)
+        return _not_here(ref)
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -95,8 +105,10 @@ def load_base(ref: BaseRef, log: Callable[[str], None] = lambda _: None) -> Base
     return Base(ref, model, Renderer(tokenizer), engine)
 
 
-def _no_base(ref: BaseRef) -> Base:
+def _not_here(ref: BaseRef) -> Base:
     nothing: Any = None
+    if is_endpoint(ref.name):
+        return Base(ref, model=Endpoint(ref), renderer=nothing, engine=nothing, kind="endpoint")
     return Base(ref, model=nothing, renderer=nothing, engine=nothing, kind="none")
 
 

@@ -1,6 +1,7 @@
 """Find a base by name and give it a fingerprint by content, without loading its weights.
 
-A base is a named default, a folder, a `.gguf` file or a hub id. What a package of the registry ships is
+A base is a named default, a folder, a `.gguf` file, a hub id or the URL of an endpoint, which is known by no
+more than its address. What a package of the registry ships is
 used where it lies, once its weights are known by their hash. A GGUF file is de-quantised once into a
 cached safetensors folder, so that every later load is a plain memory map.
 """
@@ -11,10 +12,21 @@ import hashlib
 import re
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ..bases import DEFAULT_BASE, DEFAULT_ENCODER, Packaged, packaged_bases
+from ..bases import (
+    DEFAULT_BASE,
+    DEFAULT_ENCODER,
+    ENDPOINT,
+    Packaged,
+    endpoint_address,
+    endpoint_fault,
+    is_endpoint,
+    packaged_bases,
+)
 from ..environment import home
 from ..errors import ModelError, did_you_mean
 
@@ -26,19 +38,23 @@ LICENSE_FILES = ("README.md", "LICENSE", "LICENSE.md")  # and LICENSE.txt, which
 
 @dataclass(frozen=True)
 class BaseRef:
-    """A base on this machine: the name the user wrote, a folder transformers can load, its content hash."""
+    """A base on this machine: the name the user wrote, a folder transformers can load, its content hash.
+
+    Of an endpoint all three are its address, and `access` is how it is asked (an EndpointConfig as JSON).
+    """
 
     name: str
     path: str
     fingerprint: str
     revision: str | None = None  # the hub's commit
+    access: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def has_weights(self) -> bool:
         """Whether there are weights and a tokenizer to load; else rows have no tokens."""
-        return self != NO_BASE
+        return self != NO_BASE and not is_endpoint(self.name)
 
-    def to_json(self) -> dict[str, str | None]:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -51,6 +67,8 @@ def base_fault(name: str, folder: Path) -> str | None:
 
     Relative paths are relative to `folder`.
     """
+    if is_endpoint(name):
+        return endpoint_fault(name)
     if name in packaged_bases():
         packaged = packaged_bases()[name]
         return None if packaged.folder() else _not_installed(name, packaged)
@@ -79,6 +97,8 @@ def resolve_base(name: str | None, folder: Path, revision: str | None = None) ->
     fault = base_fault(name, folder)
     if fault:
         raise ModelError(f"base: {fault}")
+    if is_endpoint(name):
+        return BaseRef(name, name, endpoint_fingerprint(name))
     if name in packaged_bases():
         return _resolve_packaged(name, packaged_bases()[name])
     path = folder / name
@@ -87,6 +107,11 @@ def resolve_base(name: str | None, folder: Path, revision: str | None = None) ->
     if path.is_file():
         return _resolve_gguf(name, path.resolve(), file_sha256(path))
     return _resolve_hub(name, revision)
+
+
+def endpoint_fingerprint(name: str) -> str:
+    """sha256 over URL and model name: nothing else is known of what answers there."""
+    return hashlib.sha256("#".join((ENDPOINT, *endpoint_address(name))).encode()).hexdigest()
 
 
 def folder_fingerprint(folder: Path) -> str:

@@ -8,7 +8,6 @@ them is used is chosen on validation rows, in the same way for every worded cand
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from ..types import Encoded, Example, MergeReport, Message, Prediction, Sampling
 from .base import Base
 from .engine import TreeEngine
 from .generate import Continuation, Decoding, generate
+from .prompts import read_beside, read_prompt, write_prompt
 from .root import learned_length
 
 Rule = Literal["sum", "mean", "prior"]
@@ -246,22 +246,18 @@ class Worded(Adapted, Writer):
             )
 
     def save(self, folder: Path) -> None:
-        prompt = {"rule": self.rule, **asdict(self.prompt)}
-        (folder / "prompt.json").write_text(json.dumps(prompt, indent=2, ensure_ascii=False))
+        write_prompt(folder, self.prompt, rule=self.rule)
         if self.trainable:
             tensors = {name: tensor.contiguous() for name, tensor in self.trainable.tensors().items()}
             save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
     @classmethod
     def load(cls, folder: Path, base: Base, schema: DataSchema, method: Method) -> Self:
-        saved: dict[str, Any] = json.loads((folder / "prompt.json").read_text())
-        rule = saved.pop("rule")
-        demonstrations = tuple(_example(shown) for shown in saved.pop("demonstrations"))
-        prompt = Prompt(demonstrations=demonstrations, **saved)
+        prompt = read_prompt(folder)
         weights = folder / WEIGHTS
         trainable = attach_saved(load_file(weights), weights, base, method) if weights.is_file() else None
         worded = cls(base, schema, prompt, method, trainable)
-        worded.rule = rule
+        worded.rule = read_beside(folder, "rule")
         return worded
 
     def detach(self) -> None:
@@ -306,8 +302,3 @@ def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
 
 def _best(options: Sequence[OptionScore], rule: Rule) -> str:
     return max(options, key=lambda option: option.score(rule)).option
-
-
-def _example(fields: Mapping[str, Any]) -> Example:
-    messages = tuple(Message(**message) for message in fields["messages"])
-    return Example(fields["id"], fields["input"], fields["expected"], messages, tuple(fields["options"]))

@@ -15,7 +15,7 @@ SHOWN = 12
 
 
 def find_base(recorded: BaseRef) -> BaseRef:
-    """The embedded default, a folder, a .gguf file, or the hub's recorded revision.
+    """The embedded default, a folder, a .gguf file, the hub's recorded revision, or an endpoint's address.
 
     Raises ModelError where none of the places holds the recorded content: what was expected, what is
     there, and what to do.
@@ -30,7 +30,7 @@ def find_base(recorded: BaseRef) -> BaseRef:
             found.append(str(error).removeprefix("base: "))
             continue
         if base.fingerprint == recorded.fingerprint:
-            return replace(base, name=recorded.name)
+            return replace(base, name=recorded.name, access=recorded.access)
         found.append(f"{place} has another content, sha256 {base.fingerprint[:SHOWN]}")
     revision = f", revision {recorded.revision}" if recorded.revision else ""
     raise ModelError(

@@ -124,7 +124,7 @@ def _serving(base: Base, description: Description, task: Task, registry: Registr
         stop_ids=sorted(base.renderer.stop_ids) if worded else [],
         labels=list(description.schema["labels"]),
         decoding=_decoding(method) if task.answering in ("generate", "number") else None,
-        dtype=str(base.model.dtype).removeprefix("torch.") if worded else "float32",
+        dtype=base.dtype,
         answering=task.answering,
     )
 

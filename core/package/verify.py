@@ -14,7 +14,6 @@ from ..errors import ModelError, RowFault
 from ..evaluation.score import read_predictions
 from ..model.adapter import MANIFEST as ARTIFACT_MANIFEST
 from ..model.adapter import verify_adapter
-from ..model.locate import BaseRef
 from ..types import Example, Record
 from .layout import ARTIFACT, MANIFEST, RECORDED, SERVED, check_manifest, read_json, read_lines
 from .pack import ROWS, answers_again, spread
@@ -59,8 +58,7 @@ def verify_artifact(folder: Path) -> Checked:
     Raises ModelError for the first of them that is not as it was.
     """
     description = verify_adapter(folder)
-    base = BaseRef(description.base, description.base, description.base_fingerprint)
-    served = load_candidate(folder, base)
+    served = load_candidate(folder, description.base_ref)
     files = len(read_json(folder, ARTIFACT_MANIFEST))
     return {
         "files": f"{files} files as the fit wrote them",
@@ -70,6 +68,8 @@ def verify_artifact(folder: Path) -> Checked:
 
 
 def _base(served: Served) -> str:
+    if served.base.kind == "endpoint":
+        return f"{served.base.ref.name}, by its address alone: what answers there cannot be checked"
     if not served.base.ref.has_weights:
         return "none, and none needed"
     revision = f", revision {served.base.ref.revision}" if served.base.ref.revision else ""
@@ -93,6 +93,8 @@ def _show(value: Any) -> str:
 def _answers(predictions: Path, served: Served) -> str:
     if not predictions.is_file():
         return f"not compared: there is no {predictions.name} beside the folder"
+    if served.base.kind == "endpoint":
+        return "not compared: nobody here knows what answers at the URL today"
     if not answers_again(served):
         return "not compared: its decoder draws them"
     records = spread(read_predictions(predictions), ROWS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from ..bases import read_model_config
+from ..bases import is_endpoint, read_model_config
 from ..discovery import discover
 from ..errors import ModelError
 from ..method import Method, Weights
@@ -34,6 +34,11 @@ def run(spec: Mapping[str, Any], folder: Path) -> Json:
     place = Path(spec["place"])
     model = find_model(spec["model"], place)
     description = verify_adapter(model.artifact)
+    if is_endpoint(model.base.name):
+        raise ModelError(
+            f"{model.name} asks {model.base.name}, whose weights are not here, so that there is nothing to "
+            f"export: the candidate is a prompt, and that lies in {model.artifact}"
+        )
     base = find_base(model.base)
     method = build_method(description.method, description.settings, discover())
     target = place / "export"

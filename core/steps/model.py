@@ -62,12 +62,7 @@ def find_model(text: str, folder: Path) -> Model:
     artifact = Path(text)
     if not (artifact / DESCRIPTION).is_file():
         raise InputError(_no_model(text))
-    description = Description.read(artifact)
-    return Model(
-        str(artifact.absolute()),
-        artifact,
-        BaseRef(description.base, description.base, description.base_fingerprint),
-    )
+    return Model(str(artifact.absolute()), artifact, Description.read(artifact).base_ref)
 
 
 def _of_version(version: Version, package: Path) -> Model:

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,15 @@ def gather(resolved: Resolved, registry: Registry) -> Ingredients:
     return Ingredients(
         config=config,
         candidates=resolved.candidates,
-        base=resolve_base(config["base"], resolved.folder).to_json(),
+        base=_base(config, resolved.folder),
         files={**contents, **_fingerprints(own_places(config["data"]).values(), registry)},
         plugins=_plugins(registry, config),
         versions={**{name: importlib.metadata.version(name) for name in LIBRARIES}, "stepladder": own_code()},
     )
+
+
+def _base(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    return replace(resolve_base(config["base"], folder), access=config["endpoint"]).to_json()
 
 
 def _fingerprints(places: Iterable[str], registry: Registry) -> dict[str, str]:

@@ -54,6 +54,7 @@ def _rendered(resolved: Resolved, folder: Path, rows: int) -> tuple[list[dict[st
     """The first rows of train as {id, tokens, trained}, and why those of them that are missing are."""
     from transformers import AutoTokenizer
 
+    from ...core.bases import is_endpoint
     from ...core.data.store import load_split
     from ...core.model.locate import resolve_base
     from ...core.steps import read, render
@@ -61,6 +62,8 @@ def _rendered(resolved: Resolved, folder: Path, rows: int) -> tuple[list[dict[st
     if resolved.config.base is None:
         raise InputError(f"the task {resolved.config.task} has no base, so its rows have no tokens to show")
     base = resolve_base(resolved.config.base, resolved.folder)
+    if is_endpoint(base.name):
+        raise InputError(f"{base.name} is an endpoint: its tokenizer is not here, so no tokens can be shown")
     spec = {"config": resolved.config.model_dump(mode="json"), "base": base.to_json()}
     everything, first, rendered = (_folder(folder / name) for name in ("read", "first", "rendered"))
     read.read_rows({**spec, "needs": {}}, everything, partial(typer.echo, err=True))

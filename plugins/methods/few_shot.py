@@ -14,9 +14,9 @@ from typing import Literal
 from pydantic import Field
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Adapted, Context, Data, DataSchema, Method, Prompt, Style, WordedSettings
+from ...core.method import Adapted, Context, Data, Method, Prompt, Style, WordedSettings
 from ...core.model.base import Base
-from ...core.model.worded import Worded
+from ...core.model.prompted import PromptMethod
 from ...core.types import Example
 
 POOL = 256
@@ -39,12 +39,11 @@ def spread(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
     return rounds[:count]
 
 
-class FewShot(Method):
+class FewShot(PromptMethod):
     name = "few_shot"
     rung = 0.1
     summary = "answered rows before the question; nothing is fitted"
     answers = ("label", "choose", "generate", "number")
-    adapted = Worded
 
     class Settings(WordedSettings):
         shots: int = Field(8, ge=1, description="answered rows in the prompt")
@@ -57,10 +56,7 @@ class FewShot(Method):
     settings: Settings
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
-        schema = DataSchema(data.task, data.instruction, data.labels)
-        worded = Worded(base, schema, self._prompt(data.train.examples(), context), self)
-        worded.calibrate(data.validation.examples())
-        return worded
+        return self.speak(base, data, self._prompt(data.train.examples(), context))
 
     def _prompt(self, train: Sequence[Example], context: Context) -> Prompt:
         settings = self.settings

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Adapted, Context, Data, DataSchema, Method, Prompt, Style, WordedSettings
+from ...core.method import Adapted, Context, Data, Method, Prompt, Style, WordedSettings
 from ...core.model.base import Base
-from ...core.model.worded import Worded
+from ...core.model.prompted import PromptMethod
 
 
 @hookimpl
@@ -18,12 +18,11 @@ def stepladder_methods() -> Sequence[type[Method]]:
     return [ZeroShot]
 
 
-class ZeroShot(Method):
+class ZeroShot(PromptMethod):
     name = "zero_shot"
     rung = 0.0
     summary = "the question alone; nothing is fitted"
     answers = ("label", "choose", "generate", "number", "likelihood")
-    adapted = Worded
     needs_rows = False
 
     class Settings(WordedSettings):
@@ -32,7 +31,4 @@ class ZeroShot(Method):
     settings: Settings
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
-        schema = DataSchema(data.task, data.instruction, data.labels)
-        worded = Worded(base, schema, Prompt(self.settings.style), self)
-        worded.calibrate(data.validation.examples())
-        return worded
+        return self.speak(base, data, Prompt(self.settings.style))
