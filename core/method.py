@@ -213,6 +213,7 @@ class Adapted(ABC):
     report: TrainReport | None = None
     searched: SearchReport | None = None  # what the method tried out before it settled
     alters_base: bool = False  # whether the base's own answers change, so that it may forget
+    prompt_tokens: int | None = None  # read so far, as an endpoint counts them; None where none is asked
 
     @abstractmethod
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -332,13 +333,15 @@ class Prompt:
     """How an example becomes what the model reads; saved with every worded candidate.
 
     `demonstrations` are examples with their answers that stand before the question: all of them in this
-    order, or, where `draw` is set, that many drawn anew for each example. `instruction` is the prompt's own;
+    order, or, where `draw` is set, that many drawn anew for each example: at random, or the nearest by
+    `embedding`, the name of an encoder or "base" for the base itself. `instruction` is the prompt's own;
     None is that of the data.
     """
 
     style: Style = "instruction"
     demonstrations: tuple[Example, ...] = ()
     draw: int | None = None
+    embedding: str | None = None
     instruction: str | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..errors import DataError, RowFault
@@ -13,15 +13,20 @@ from ..types import Encoded, Example, Message
 from .fields import paragraphs
 
 CONTENT_FREE = "content-free:"
+# The places among a prompt's demonstrations of so many that are nearest to a text, in the order to show them.
+Nearest = Callable[[str, int], Sequence[int]]
 
 
 class Wording:
     """Words examples by a prompt, for one tokenizer."""
 
-    def __init__(self, renderer: Renderer, schema: DataSchema, prompt: Prompt) -> None:
+    def __init__(
+        self, renderer: Renderer, schema: DataSchema, prompt: Prompt, nearest: Nearest | None = None
+    ) -> None:
         self.renderer = renderer
         self.schema = schema
         self.prompt = prompt
+        self.nearest = nearest
 
     @property
     def instruction(self) -> str:
@@ -106,6 +111,9 @@ class Wording:
     def _demonstrations(self, example: Example) -> Sequence[Example]:
         if self.prompt.draw is None:
             return self.prompt.demonstrations
+        if self.nearest is not None:
+            places = self.nearest(_asked(example), self.prompt.draw)
+            return [self.prompt.demonstrations[place] for place in places]
         return random.Random(_asked(example)).sample(self.prompt.demonstrations, self.prompt.draw)
 
 

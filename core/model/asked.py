@@ -17,17 +17,21 @@ from ..method import Adapted, DataSchema, Method, Prompt, Writer
 from ..types import Example, Prediction, Sampling, Written
 from .base import Base
 from .endpoint import Endpoint, Question
+from .nearest import Nearest, load_nearest, save_nearest
 from .prompts import read_prompt, write_prompt
 
 
 class Asked(Adapted, Writer):
     """An endpoint that answers by a prompt."""
 
-    def __init__(self, base: Base, schema: DataSchema, prompt: Prompt, method: Method) -> None:
+    def __init__(
+        self, base: Base, schema: DataSchema, prompt: Prompt, method: Method, nearest: Nearest | None = None
+    ) -> None:
         self.base = base
         self.prompt = prompt
         self.method = method
-        self.wording = Wording(base.renderer, schema, prompt)
+        self.nearest = nearest
+        self.wording = Wording(base.renderer, schema, prompt, nearest.places if nearest else None)
         self.prompt_tokens = 0
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -66,8 +70,9 @@ class Asked(Adapted, Writer):
         return written
 
     def save(self, folder: Path) -> None:
-        write_prompt(folder, self.prompt)
+        write_prompt(folder, self.prompt, **save_nearest(self.nearest, folder))
 
     @classmethod
     def load(cls, folder: Path, base: Base, schema: DataSchema, method: Method) -> Self:
-        return cls(base, schema, read_prompt(folder), method)
+        prompt = read_prompt(folder)
+        return cls(base, schema, prompt, method, load_nearest(folder, prompt, base))

@@ -99,9 +99,8 @@ class Endpoint:
         # Where answers are drawn, each question draws for itself, also where two are the same.
         own = [sampling.seed + (place if sampling.temperature else 0) for place in range(len(questions))]
         with ThreadPoolExecutor(self.access.parallel) as pool:
-            return list(
-                pool.map(lambda asked, seed: self._ask(asked, {**common, "seed": seed}), questions, own)
-            )
+            bodies = ({**common, "seed": seed} for seed in own)
+            return list(pool.map(self._ask, questions, bodies))
 
     def _ask(self, question: Question, body: dict[str, Any]) -> Completion:
         messages = [{"role": turn.role, "content": turn.content} for turn in question.turns]

@@ -10,6 +10,7 @@ from ..method import Adapted, Answering, Data, DataSchema, Method, Prompt, Worde
 from ..types import BaseKind
 from .asked import Asked
 from .base import Base
+from .nearest import find_nearest
 from .worded import Worded
 
 
@@ -35,9 +36,10 @@ class PromptMethod(Method):
     def speak(self, base: Base, data: Data, prompt: Prompt) -> Adapted:
         """The base behind the prompt; the rule by which its probabilities are read, where it tells any."""
         schema = DataSchema(data.task, data.instruction, data.labels)
+        nearest = find_nearest(prompt, base)
         if base.kind == "endpoint":
-            return Asked(base, schema, prompt, self)
-        worded = Worded(base, schema, prompt, self)
+            return Asked(base, schema, prompt, self, nearest)
+        worded = Worded(base, schema, prompt, self, nearest=nearest)
         worded.calibrate(data.validation.examples())
         return worded
 

@@ -24,6 +24,7 @@ from ..types import Encoded, Example, MergeReport, Message, Prediction, Sampling
 from .base import Base
 from .engine import TreeEngine
 from .generate import Continuation, Decoding, generate
+from .nearest import Nearest, load_nearest, save_nearest
 from .prompts import read_beside, read_prompt, write_prompt
 from .root import learned_length
 
@@ -58,13 +59,15 @@ class Worded(Adapted, Writer):
         prompt: Prompt,
         method: Method,
         trainable: Trainable | None = None,
+        nearest: Nearest | None = None,
     ) -> None:
         self.base = base
         self.prompt = prompt
         self.method = method
         self.trainable = trainable
         self.rule: Rule = "sum"
-        self.wording = Wording(base.renderer, schema, prompt)
+        self.nearest = nearest
+        self.wording = Wording(base.renderer, schema, prompt, nearest.places if nearest else None)
         self.trainable_parameters = trainable.count() if trainable else 0
         self.alters_base = trainable is not None
 
@@ -246,7 +249,7 @@ class Worded(Adapted, Writer):
             )
 
     def save(self, folder: Path) -> None:
-        write_prompt(folder, self.prompt, rule=self.rule)
+        write_prompt(folder, self.prompt, rule=self.rule, **save_nearest(self.nearest, folder))
         if self.trainable:
             tensors = {name: tensor.contiguous() for name, tensor in self.trainable.tensors().items()}
             save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
@@ -256,7 +259,7 @@ class Worded(Adapted, Writer):
         prompt = read_prompt(folder)
         weights = folder / WEIGHTS
         trainable = attach_saved(load_file(weights), weights, base, method) if weights.is_file() else None
-        worded = cls(base, schema, prompt, method, trainable)
+        worded = cls(base, schema, prompt, method, trainable, load_nearest(folder, prompt, base))
         worded.rule = read_beside(folder, "rule")
         return worded
 

@@ -196,6 +196,7 @@ def _cost(needs: Mapping[str, str], name: str) -> Json:
         "evaluate_seconds": evaluated.get("evaluate_seconds"),
         "written_tokens": evaluated.get("written_tokens"),
         "written_tokens_per_row": evaluated.get("written_tokens_per_row"),
+        "prompt_tokens": evaluated.get("prompt_tokens"),
     }
 
 

@@ -30,13 +30,14 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     rendered = Path(spec["needs"]["render"])
     started = time.perf_counter()
     answered = _answer(adapted, rendered / "test", folder / "predictions.jsonl", metric)
-    seconds = time.perf_counter() - started
+    seconds, read = time.perf_counter() - started, adapted.prompt_tokens
     _draw(registry.task(spec["config"]["task"])(), answered, folder / PICTURE)
     _answer(adapted, rendered / "validation", folder / "validation_predictions.jsonl", metric)
     return {
         "evaluate_seconds": seconds,
         **_written(answered),
         "scorer_faults": adapted.scorer_faults(),
+        "prompt_tokens": read,
         "merged": merged,
         "retention": _retention(spec, base, adapted if alters_base else None),
     }

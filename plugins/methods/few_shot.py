@@ -2,24 +2,29 @@
 
 Brown et al. 2020, "Language Models are Few-Shot Learners", arXiv:2005.14165, §2.1. Fixed demonstrations
 are a prefix that all rows share; drawn ones differ from row to row and share only what is really common.
+Those nearest to the question by embedding: Liu et al. 2022, "What Makes Good In-Context Examples for GPT-3?",
+arXiv:2101.06804, §3; the nearest stands last, beside the question.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
+from ...core.bases import DEFAULT_ENCODER
 from ...core.hookspecs import hookimpl
 from ...core.method import Adapted, Context, Data, Method, Prompt, Style, WordedSettings
 from ...core.model.base import Base
+from ...core.model.nearest import embedding_fault
 from ...core.model.prompted import PromptMethod
 from ...core.types import Example
 
-POOL = 256
+POOL = 256  # of rows to draw from
+NEAR_POOL = 10_000  # of rows to be near to, each with an embedding of its own
 
 
 @hookimpl
@@ -47,13 +52,24 @@ class FewShot(PromptMethod):
 
     class Settings(WordedSettings):
         shots: int = Field(8, ge=1, description="answered rows in the prompt")
-        demonstrations: Literal["fixed", "random"] = Field(
-            "fixed", description="the same rows for every question, or drawn anew for each"
+        demonstrations: Literal["fixed", "random", "nearest"] = Field(
+            "fixed",
+            description="the same rows for every question, drawn anew for each, or the nearest to each",
+        )
+        embedding: str = Field(
+            DEFAULT_ENCODER,
+            description="what nearness is told by: an encoder's name or folder, or base for the base itself",
         )
         style: Style = "instruction"
         seed: int = 0
 
     settings: Settings
+
+    @classmethod
+    def base_fault(cls, settings: Any, model: Mapping[str, Any]) -> str | None:
+        if settings.demonstrations != "nearest":
+            return super().base_fault(settings, model)
+        return embedding_fault(settings.embedding, model) or super().base_fault(settings, model)
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
         return self.speak(base, data, self._prompt(data.train.examples(), context))
@@ -65,4 +81,9 @@ class FewShot(PromptMethod):
             context.log(f"few_shot: {settings.shots} shots asked for, {shots} training rows there are")
         if settings.demonstrations == "fixed":
             return Prompt(settings.style, tuple(spread(train, shots, settings.seed)))
-        return Prompt(settings.style, tuple(spread(train, max(shots, POOL), settings.seed)), draw=shots)
+        near = settings.demonstrations == "nearest"
+        most = max(shots, NEAR_POOL if near else POOL)
+        if near and len(train) > most:
+            context.log(f"few_shot: of {len(train)} training rows the nearest are sought among {most}")
+        pool = tuple(spread(train, most, settings.seed))
+        return Prompt(settings.style, pool, draw=shots, embedding=settings.embedding if near else None)

@@ -12,7 +12,7 @@ from stepladder.core.model.adapter import Description, build_method, read_adapte
 from stepladder.core.model.base import load_base
 from stepladder.core.model.locate import BaseRef, resolve_base
 from stepladder.core.training.context import FitContext
-from stepladder.core.types import Example, Message
+from stepladder.core.types import Example, Message, Sampling
 from stepladder.plugins.tasks.choice import Choice
 from stepladder.plugins.tasks.classify import Classify
 from stepladder.plugins.tasks.generate import Generate
@@ -145,6 +145,21 @@ def test_saved_and_loaded_it_asks_the_same_of_the_same_address(registry, tmp_pat
     assert stub.requests[0] == stub.requests[1]
     assert stub.keys == ["Bearer secret"] * 2
     assert isinstance(loaded.prompt, Prompt) and loaded.prompt == adapted.prompt
+
+
+def test_several_answers_are_so_many_requests_and_all_their_tokens_count(registry, tmp_path):
+    def numbered(body):
+        text = f"{body['messages'][-1]['content'][-1]}{body['seed']}"
+        return says(text, prompt_tokens=3, completion_tokens=2)
+
+    with serving(numbered) as stub:
+        adapted = fit(stub, data_of(Generate()), registry, tmp_path)
+        written = adapted.write(rows(("a", ""), ("b", "")), Sampling(temperature=1.0, seed=7), count=2)
+    assert [[each.text for each in row] for row in written] == [["a7", "a8"], ["b9", "b10"]]
+    assert {(each.tokens, each.log_probability, each.ended) for row in written for each in row} == {
+        (2, None, True)
+    }
+    assert adapted.prompt_tokens == 12
 
 
 def test_an_endpoint_is_found_by_its_address_alone(tmp_path):

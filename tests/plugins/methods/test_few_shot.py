@@ -126,7 +126,7 @@ def test_the_rule_is_taken_on_validation_rows(base, toy, tmp_path):
     assert adapted.rule == max(right, key=right.get)
 
 
-@pytest.mark.parametrize("wrong", [{"shots": 0}, {"demonstrations": "nearest"}, {"style": "poem"}])
+@pytest.mark.parametrize("wrong", [{"shots": 0}, {"demonstrations": "best"}, {"style": "poem"}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         FewShot.Settings(**wrong)
