@@ -88,7 +88,6 @@ def test_each_question_has_its_own_nearest_rows(
 def test_a_question_about_nothing_has_the_demonstrations_of_the_question(
     base, toy, registry, tmp_path, near_pool
 ):
-    from stepladder.core.data.wording import content_free
 
     adapted = fit(base, toy, tmp_path, registry, embedding="base")
     one = toy.validation.example(0)
@@ -112,8 +111,6 @@ def test_saved_and_loaded_it_says_the_same(load, toy, encoder_folder, registry, 
 def test_another_encoder_by_the_same_name_is_refused(
     load, toy, encoder_folder, registry, tmp_path, near_pool
 ):
-    import shutil
-
     folder = tmp_path / "encoder"
     shutil.copytree(encoder_folder, folder)
     base = load()
