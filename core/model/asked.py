@@ -24,6 +24,8 @@ from .prompts import read_prompt, write_prompt
 class Asked(Adapted, Writer):
     """An endpoint that answers by a prompt."""
 
+    prompt_tokens: int
+
     def __init__(
         self, base: Base, schema: DataSchema, prompt: Prompt, method: Method, nearest: Nearest | None = None
     ) -> None:

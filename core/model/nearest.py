@@ -82,7 +82,7 @@ def load_nearest(folder: Path, prompt: Prompt, base: Base) -> Nearest | None:
 def embed(model: Base, texts: Sequence[str]) -> Tensor:
     """[texts, H] of unit length, in float32, on the CPU; of a long text what the model reads of it."""
     sequences = [tokens[: model.context_length] for tokens in model.renderer.sequences(texts)]
-    means: dict[int, Any] = {}
+    means: dict[int, Tensor] = {}
     with torch.no_grad():
         for batch in model.engine.last_states(sequences):
             means |= {index: states.float().mean(dim=0).cpu() for index, states in batch}  # [length, H] each

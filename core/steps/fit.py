@@ -105,7 +105,7 @@ def _description(spec: Mapping[str, Any], method: Method, registry: Registry) ->
         base=base["name"],
         base_fingerprint=base["fingerprint"],
         schema=json.loads((Path(spec["needs"]["render"]) / "schema.json").read_text()),
-        access=base["access"],
+        access=base.get("access"),
     )
 
 

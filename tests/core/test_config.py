@@ -114,6 +114,7 @@ def test_a_small_file_is_completed_with_every_default(write: Write, tmp_path: Pa
             "too_long": "quarantine",
         },
         "methods": [{"zero_shot": {}}],
+        "endpoint": None,
         "replay": None,
         "retain": None,
         "choose": {"metric": "accuracy", "margin": 0.03, "max_forgetting": None, "max_fit_seconds": None},

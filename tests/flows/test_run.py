@@ -192,6 +192,7 @@ def test_the_result_has_the_fields_that_scripts_rely_on(result, run_dir):
             *("trainable_parameters", "fit_seconds", "train_seconds", "trained_tokens"),
             *("replay_tokens", "peak_memory_bytes", "artifact_bytes", "evaluate_seconds"),
             *("written_tokens", "written_tokens_per_row"),
+            "prompt_tokens",
         ]
         assert candidate["cost"]["fit_seconds"] > candidate["cost"]["train_seconds"]
         assert candidate["cost"]["peak_memory_bytes"] > 100_000_000

@@ -23,6 +23,7 @@ COST_KEYS = {
     "evaluate_seconds",
     "written_tokens",
     "written_tokens_per_row",
+    "prompt_tokens",
 }
 
 
@@ -189,6 +190,7 @@ def test_costs_and_paths(ladder):
         "evaluate_seconds": 1.5,
         "written_tokens": 90,
         "written_tokens_per_row": 4.5,
+        "prompt_tokens": None,
     }
     assert "scorer_faults" not in candidates["lora"], "nothing was scored"
     assert candidates["lora"]["artifact"] == str(ladder.folder / "fit-lora" / "artifact")
