@@ -119,11 +119,12 @@ def load_candidate(artifact: Path, recorded: BaseRef) -> Served:
 def _serving(base: Base, description: Description, task: Task, registry: Registry) -> Serving:
     method = build_method(description.method, description.settings, registry)
     worded = base.ref.has_weights
+    writes = task.answering in ("generate", "number") or base.kind == "endpoint"
     return Serving(
         template=base.renderer.fingerprint if worded else "",
         stop_ids=sorted(base.renderer.stop_ids) if worded else [],
         labels=list(description.schema["labels"]),
-        decoding=_decoding(method) if task.answering in ("generate", "number") else None,
+        decoding=_decoding(method) if writes else None,
         dtype=base.dtype,
         answering=task.answering,
     )
