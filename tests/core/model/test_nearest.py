@@ -150,9 +150,8 @@ def test_on_an_endpoint_an_encoder_beside_it_tells_what_is_near(
 def test_what_cannot_tell_nearness_is_refused_with_the_config(model, embedding, fault, registry):
     method = registry.method("few_shot")
     settings = method.Settings(demonstrations="nearest", embedding=embedding)
-    found = [
-        each.text for each in Footing.on("b", model, "classify", registry).faults([(method, settings)], False)
-    ]
+    footing = Footing.on("b", model, "classify", registry)
+    found = [each.text for each in footing.faults([(method, settings)], sections={})]
     assert [text[: len(fault or "")] for text in found] == ([fault] if fault else [])
     assert not method.base_fault(method.Settings(embedding="nonsense"), {}), (
         "of no account where none is near"
