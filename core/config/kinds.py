@@ -126,7 +126,7 @@ class Footing:
 
     def _other_kind(self, method: type[Method]) -> str:
         wanted = " or ".join(DOES[kind] for kind in method.bases if kind in DOES)
-        if self.kind == "endpoint":
+        if self.kind == "endpoint" and "none" not in method.bases:
             wanted = "the weights of its base"
         able = [
             other
