@@ -6,7 +6,7 @@ arXiv:2203.11171, §2: the unweighted sum over sampled paths, which marginalises
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import regex
@@ -19,6 +19,8 @@ from ...core.types import Ability, Answer, Example, Sampling, Written
 
 # A pattern can backtrack for ever on what a model writes.
 MOST_SECONDS = 1.0
+Pattern = dict[Literal["regex"], str]
+Extractor = Literal["whole", "last_number"] | Pattern
 
 
 @hookimpl
@@ -33,7 +35,7 @@ class MajorityVote(Decoder):
 
     class Settings(Decoder.Settings):
         n: int = Field(8, ge=1, le=256, description="answers drawn for each row")
-        answer: Literal["whole", "last_number"] | dict[Literal["regex"], str] = Field(
+        answer: Extractor = Field(
             "whole",
             description="what of a text votes: all of it but for case and white space, the last number "
             "in it, or {regex: a pattern with one group}",
@@ -85,7 +87,7 @@ class MajorityVote(Decoder):
         return max(each.mean_log_probability or 0.0 for each in voters)
 
 
-def require_one_group(named: Mapping[str, str]) -> None:
+def require_one_group(named: Pattern) -> None:
     """Raises ValueError, in words for the user."""
     pattern = named.get("regex", "")
     try:
@@ -96,11 +98,11 @@ def require_one_group(named: Mapping[str, str]) -> None:
         raise ValueError(f"expected a pattern with one group (…), it has {groups}")
 
 
-def extract(text: str, how: str | Mapping[str, str]) -> str | None:
+def extract(text: str, how: Extractor) -> str | None:
     """What of a text is its answer; None where there is none."""
     if how == "whole":
         return text or None
-    if isinstance(how, Mapping):
+    if isinstance(how, dict):
         return by_pattern(text, how["regex"])
     numbers = [found[0] for found in NUMBER.finditer(text)]
     last = number_in(numbers[-1]) if numbers else None
