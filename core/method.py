@@ -92,6 +92,25 @@ class TrainingSettings(LoopSettings, WordedSettings):
     """The settings of every method that is trained, and answers in words."""
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Where a search may go: any number from `low` to `high`, drawn evenly or evenly by its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Where a search may go: one of these values."""
+
+    values: tuple[Any, ...]
+
+
+SearchSpace = Mapping[str, "Between | OneOf"]
+
+
 @dataclass(frozen=True)
 class Data:
     """What a method may learn from: never the test rows.
@@ -312,6 +331,11 @@ class Method(ABC):
         Asked before weights are loaded.
         """
         return None
+
+    @classmethod
+    def search_space(cls, settings: BaseModel) -> SearchSpace:
+        """Where `tune` looks for better settings than these, if the user names none; empty for nowhere."""
+        return {}
 
     def as_peft(self, weights: Weights, model: Mapping[str, Any]) -> PeftAdapter | None:
         """The saved `weights` as PEFT reads them; None where PEFT has no such form.

@@ -201,6 +201,7 @@ class CandidateSpec:
 
     `searches` is whether its fit looks for the best by the metric that the run chooses by. `fitted_as` is the
     candidate whose fit it takes over, from which it differs in how it writes alone; empty if it is fitted.
+    `tune` says which settings are searched: {"trials", "space"}, as core/config/tuning.py makes it.
     """
 
     id: str
@@ -210,3 +211,4 @@ class CandidateSpec:
     needs: Sequence[str] = ()
     searches: bool = False
     fitted_as: str = ""
+    tune: Mapping[str, Any] | None = None

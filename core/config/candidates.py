@@ -14,6 +14,7 @@ from ..errors import did_you_mean
 from ..types import CandidateSpec
 from .drafts import Draft
 from .faults import Fault
+from .tuning import TUNE
 
 LONGEST_ID = 80
 # Settings that say how answers are written, which no fit but one that searches depends on.
@@ -26,7 +27,7 @@ def name_candidates(drafts: Sequence[Draft]) -> tuple[list[CandidateSpec], list[
     candidates, faults = [], []
     for draft in drafts:
         peers = [other for other in drafts if other.method is draft.method]
-        if next(peer for peer in peers if peer.resolved == draft.resolved) is not draft:
+        if next(peer for peer in peers if _same(peer, draft)) is not draft:
             name = draft.method.name
             faults.append(Fault(f"methods.{name}", "is listed twice with the same settings"))
         candidates.append(_spec(draft, peers))
@@ -64,20 +65,36 @@ def _spec(draft: Draft, peers: Sequence[Draft]) -> CandidateSpec:
         for key in given
         if any(peer.resolved.get(key) != draft.resolved.get(key) for peer in peers)
     ]
+    if draft.tune and any(peer.tune != draft.tune for peer in peers):
+        words.append(f"tune{draft.tune['trials']}")
     candidate_id = "-".join([name, *words])
     if len(candidate_id) > LONGEST_ID:
         candidate_id = f"{name}-{_digest(draft.resolved)}"
-    searches = draft.method.searches
-    return CandidateSpec(candidate_id, name, draft.rung, draft.resolved, searches=searches)
+    return CandidateSpec(
+        id=candidate_id,
+        method=name,
+        rung=draft.rung,
+        settings=draft.resolved,
+        searches=draft.method.searches or draft.tune is not None,
+        tune=draft.tune,
+    )
+
+
+def _same(one: Draft, other: Draft) -> bool:
+    return (one.resolved, one.tune) == (other.resolved, other.tune)
 
 
 def _told_apart(candidates: Sequence[CandidateSpec]) -> list[CandidateSpec]:
     """Ids that two different candidates share (`a.b` may be one word or two) get a hash of the settings."""
     ids = [candidate.id for candidate in candidates]
     return [
-        replace(each, id=f"{each.id}-{_digest(each.settings)}") if ids.count(each.id) > 1 else each
+        replace(each, id=f"{each.id}-{_digest(_decisive(each))}") if ids.count(each.id) > 1 else each
         for each in candidates
     ]
+
+
+def _decisive(candidate: CandidateSpec) -> Any:
+    return {**candidate.settings, TUNE: candidate.tune} if candidate.tune else candidate.settings
 
 
 def _word(value: Any, others: Sequence[Any]) -> str:

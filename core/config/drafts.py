@@ -22,6 +22,7 @@ from .decoders import DecoderCheck
 from .faults import Fault, show, validate
 from .places import absolute
 from .reading import missing_file
+from .tuning import TUNE, read_tune
 
 MOST_CANDIDATES = 256
 METHODS = "methods"
@@ -44,7 +45,8 @@ class Entry:
 class Draft:
     """A candidate without its id. `given` are the settings that the user wrote, in that order.
 
-    `rung` is that of the method, or of the one that it hands on to where that is higher.
+    `rung` is that of the method, or of the one that it hands on to where that is higher,
+    `tune` says which settings are searched, and is None where none are.
     """
 
     method: type[Method]
@@ -52,6 +54,7 @@ class Draft:
     resolved: dict[str, Any]
     given: tuple[str, ...]
     rung: float
+    tune: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,13 @@ class Drafting:
     def _draft(
         self, entry: Entry, method: type[Method], values: Mapping[str, Any]
     ) -> tuple[Draft | None, list[Fault]]:
-        settings, faults = validate(method.Settings, {**entry.settings, **values}, entry.place)
-        if settings is None:
-            return None, faults
+        given = {key: value for key, value in entry.settings.items() if key != TUNE}
+        settings, faults = validate(method.Settings, {**given, **values}, entry.place)
+        tune, wrong = None, list[Fault]()
+        if TUNE in entry.settings:
+            tune, wrong = read_tune(entry.settings[TUNE], method, settings, f"{entry.place}.{TUNE}")
+        if settings is None or wrong:
+            return None, [*faults, *wrong]
         resolved = settings.model_dump(mode="json")
         paths = {key: value for key, value in settings if isinstance(value, Path)}
         resolved |= {key: str(absolute(self.folder, str(value))) for key, value in paths.items()}
@@ -121,7 +128,7 @@ class Drafting:
         faults = [*faults, *_missing(entry, paths, resolved)]
         rung, wrong = self._hand_on(entry, method, resolved)
         faults += wrong
-        return None if faults else Draft(method, settings, resolved, tuple(entry.settings), rung), faults
+        return None if faults else Draft(method, settings, resolved, tuple(given), rung, tune), faults
 
     def _hand_on(
         self, entry: Entry, method: type[Method], resolved: dict[str, Any]
@@ -139,7 +146,7 @@ class Drafting:
             return method.rung, [*faults, Fault(section, text)]
         for draft in drafts:
             resolved[key] = {draft.method.name: draft.resolved}
-            if draft.method.searches or draft.method.needs(draft.settings):
+            if draft.method.searches or draft.tune or draft.method.needs(draft.settings):
                 text = f"{draft.method.name} searches, or builds on candidates: it can only be one itself"
                 faults.append(Fault(section, text))
         return max([method.rung, *(draft.rung for draft in drafts)]), faults

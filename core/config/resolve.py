@@ -21,6 +21,7 @@ from .kinds import check_kinds
 from .places import check_base, check_files, check_packages
 from .schema import Config
 from .task import check_family, check_task, check_templates, find_task
+from .tuning import TRIALS, TUNE
 
 # Mappings whose keys are the user's own.
 LEAVES = ("columns",)
@@ -134,7 +135,8 @@ def _origins(
 
 def _setting_origins(candidate: CandidateSpec, draft: Draft, document: Document) -> dict[str, Origin]:
     place = f"methods.{candidate.method}"
-    return {
-        f"methods.{candidate.id}.{key}": document.origin(f"{place}.{key}", key in draft.given)
-        for key in candidate.settings
-    }
+    origins = {key: document.origin(f"{place}.{key}", key in draft.given) for key in candidate.settings}
+    if candidate.tune:
+        within = [f"{place}.{TUNE}.{key}" for key in (TRIALS, *candidate.tune["space"])]
+        origins[TUNE] = "flag" if any(map(document.flag_of, within)) else "file"
+    return {f"methods.{candidate.id}.{key}": origin for key, origin in origins.items()}

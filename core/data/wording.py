@@ -64,6 +64,12 @@ class Wording:
             return [_before_answer(result) for result in encoded]
         return [self._prompt(example) for example in examples]
 
+    def text(self, example: Example) -> str:
+        """The whole prompt before the answer, for people to read."""
+        if self.prompt.style == "cloze":
+            return self._cloze(example)
+        return self.renderer.prompt_text(self.turns(example))
+
     def turns(self, example: Example) -> tuple[Message, ...]:
         """The turns before the answer: demonstrations as earlier turns, then the question."""
         if example.messages:

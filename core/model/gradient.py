@@ -13,11 +13,14 @@ from ..errors import ModelError
 from ..method import (
     Adapted,
     Answering,
+    Between,
     Context,
     Data,
     DataSchema,
     Method,
+    OneOf,
     Prompt,
+    SearchSpace,
     Trainable,
     TrainingSettings,
 )
@@ -71,6 +74,16 @@ class GradientMethod(Method):
 
     def adapted_on(self, kind: BaseKind) -> type[Adapted]:
         return Headed if self.wants_head(self.settings, kind) else self.adapted
+
+    @classmethod
+    def search_space(cls, settings: Any) -> SearchSpace:
+        """A decade each way of the learning rate, half and twice the passes, and some weight decay."""
+        rate, epochs = settings.learning_rate, settings.epochs
+        return {
+            "learning_rate": Between(rate / 10, rate * 10, log=True),
+            "epochs": OneOf((epochs / 2, epochs, epochs * 2)),
+            "weight_decay": OneOf(tuple(dict.fromkeys((settings.weight_decay, 0.01, 0.1)))),
+        }
 
     def head_start(self) -> HeadStart:
         """How a linear head is trained before the rest."""

@@ -98,7 +98,8 @@ def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Seque
     if parts := _slices(test, metrics):
         done["slices"] = parts
     fitted = _read(spec["needs"][f"fit:{candidate['id']}"], "result.json")
-    done |= {kind: fitted[kind] for kind in (*SEARCHES, NOTES) if fitted.get(kind)}
+    if fitted.get(NOTES):
+        done[NOTES] = fitted[NOTES]
     faults = _read(str(evaluated), "result.json").get("scorer_faults")
     done |= {"scorer_faults": faults} if faults is not None else {}
     others = builds_on(candidate["id"], spec["candidates"])
@@ -140,11 +141,19 @@ def _write_details(judged: Sequence[Judged], metrics: Sequence[Metric], folder: 
 
 
 def _unjudged(candidate: Mapping[str, Any], spec: Mapping[str, Any]) -> Json:
-    """The entry with what holds before any figure: who it is, what it cost, where its artifact lies."""
+    """The entry with what holds before any figure: who it is, what it cost, where its artifact lies.
+
+    The settings of one that was tuned are those that were taken.
+    """
     needs = spec["needs"]
     fitted = needs.get(f"fit:{candidate['id']}")
+    said = _read(fitted, "result.json")
+    searches = {kind: said[kind] for kind in SEARCHES if said.get(kind)}
+    taken = searches["tuned"]["best"] if "tuned" in searches else {}
     return {
-        **{key: candidate[key] for key in ("id", "method", "rung", "settings")},
+        **{key: candidate[key] for key in ("id", "method", "rung")},
+        "settings": {**candidate["settings"], **taken},
+        **searches,
         "status": "ok",
         "error": None,
         "metrics": {},

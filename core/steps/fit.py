@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,14 @@ from ..discovery import Registry, discover
 from ..errors import DataError
 from ..evaluation.metrics import metrics_of
 from ..method import Data, Method
-from ..model.adapter import Description, build_method, copy_adapter, write_adapter
+from ..model.adapter import Description, build_method, copy_adapter
 from ..training.context import FitContext
 from ..training.lent import Lent
 from ..training.replay import ReplayText, load_rows
 from .candidate import open_base, say
+from .fitting import Fitting
 from .replay import ROWS
+from .tuning import tune
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -34,23 +35,22 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return _take_over(spec, folder, description)
     data = _data(spec, registry)
     _require_rows(method, data)
-    base = open_base(spec)
-    started = time.perf_counter()
-    context = FitContext(folder, _replay(spec), _lent(spec, registry))
-    adapted = method.fit(base, data, context)
-    seconds = time.perf_counter() - started
-    report = adapted.report
+    fitting = Fitting(
+        candidate=candidate,
+        description=description,
+        data=data,
+        load=partial(open_base, spec),
+        lent=_lent(spec, registry),
+        replay=_replay(spec),
+    )
+    context, said = tune(fitting, folder) if candidate["tune"] else _fit(fitting, folder)
     _keep_inputs(spec, context, folder)
-    return {
-        "trainable_parameters": adapted.trainable_parameters,
-        "train_seconds": report.train_seconds if report else seconds,
-        "trained_tokens": report.trained_tokens if report else 0,
-        "replay_tokens": report.replay_tokens if report else 0,
-        "artifact_bytes": write_adapter(folder / "artifact", adapted, description),
-        "report": asdict(report) if report else None,
-        "searched": asdict(adapted.searched) if adapted.searched else None,
-        "notes": context.notes,
-    }
+    return {**said, "notes": context.notes}
+
+
+def _fit(fitting: Fitting, folder: Path) -> tuple[FitContext, dict[str, Any]]:
+    context = FitContext(folder, fitting.replay, fitting.lent)
+    return context, fitting.fit({}, context).save(folder / "artifact")
 
 
 def _take_over(spec: Mapping[str, Any], folder: Path, description: Description) -> dict[str, Any]:

@@ -179,6 +179,7 @@ class _Builder:
         return {
             **self._parts("replay"),
             **(self._metric() if candidate.searches else {}),
+            **({"tune": candidate.tune} if candidate.tune else {}),
             "method": candidate.method,
             "settings": by_content(candidate.settings, self.given.files),
             "plugin": self.given.plugins.get(f"method:{candidate.method}"),

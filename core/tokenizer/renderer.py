@@ -102,9 +102,13 @@ class Renderer:
 
         Raises RowFault for a forged turn and for what the template refuses.
         """
-        self._check_contents(messages)
-        text = self._template.print(_turns(messages), ask=True)
+        text = self.prompt_text(messages)
         return self._tokenize([text])[text]
+
+    def prompt_text(self, messages: Conversation) -> str:
+        """The text of which `prompt` gives the tokens."""
+        self._check_contents(messages)
+        return self._template.print(_turns(messages), ask=True)
 
     def conversation(self, messages: Conversation, train: Train = "all") -> Encoded:
         """One conversation; raises the RowFault that `conversations` returns."""

@@ -97,6 +97,7 @@ def train(
         optimizer, learning_rate_factor(len(plan.batches), settings.warmup_share)
     )
     done: list[Step] = []
+    tokens, replayed = 0, 0
     best, started = Best(), time.perf_counter()
     if validation:
         best.offer(0, mean_loss(base, trainable, validation[:VALIDATION_ROWS]), trainable)
@@ -104,6 +105,7 @@ def train(
         for step, batch in enumerate(plan.batches, start=1):
             rate = schedule.get_last_lr()[0]
             done.append(train_step(base, trainable, [rows[index] for index in batch], settings, optimizer))
+            tokens, replayed = tokens + done[-1].tokens, replayed + done[-1].replay_tokens
             schedule.step()
             seconds = time.perf_counter() - started
             progress(
@@ -111,9 +113,10 @@ def train(
                 steps=len(plan.batches),
                 loss=done[-1].loss,
                 learning_rate=rate,
-                tokens_per_second=sum(each.tokens + each.replay_tokens for each in done) / seconds,
+                trained_tokens=tokens,
+                tokens_per_second=(tokens + replayed) / seconds,
                 seconds_left=seconds / step * (len(plan.batches) - step),
-                **({"replay_loss": done[-1].replay_loss} if trainable.replay else {}),
+                **(_replay_figures(done[-1], replayed) if trainable.replay else {}),
             )
             if step in plan.epoch_ends and validation:
                 validation_loss = mean_loss(base, trainable, validation[:VALIDATION_ROWS])
@@ -124,14 +127,18 @@ def train(
     _restore(trainable, best)
     return TrainReport(
         steps=len(done),
-        trained_tokens=sum(each.tokens for each in done),
+        trained_tokens=tokens,
         train_seconds=time.perf_counter() - started,
         best_step=best.step if validation else len(done),
         best_validation_loss=best.loss if validation else None,
         first_loss=done[0].loss,
         last_loss=done[-1].loss,
-        replay_tokens=sum(each.replay_tokens for each in done),
+        replay_tokens=replayed,
     )
+
+
+def _replay_figures(step: Step, tokens: int) -> dict[str, float]:
+    return {"replay_loss": step.replay_loss, "replay_tokens": tokens}
 
 
 def train_step(

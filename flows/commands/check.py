@@ -75,7 +75,8 @@ def _settings(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     for key, value in _leaves(resolved.config.model_dump(mode="json"), origins):
         yield key, _show(value), origins[key]
     for candidate in resolved.candidates:
-        for name, value in candidate.settings.items():
+        tune = {"tune": candidate.tune} if candidate.tune else {}
+        for name, value in {**candidate.settings, **tune}.items():
             key = f"methods.{candidate.id}.{name}"
             yield key, _show(value), origins[key]
 

@@ -8,16 +8,15 @@ arXiv:2101.06804, §3; the nearest stands last, beside the question.
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from ...core.bases import DEFAULT_ENCODER
+from ...core.data.demonstrations import spread
 from ...core.hookspecs import hookimpl
-from ...core.method import Adapted, Context, Data, Method, Prompt, Style, WordedSettings
+from ...core.method import Adapted, Context, Data, Method, OneOf, Prompt, SearchSpace, Style, WordedSettings
 from ...core.model.base import Base
 from ...core.model.nearest import embedding_fault
 from ...core.model.prompted import PromptMethod
@@ -30,18 +29,6 @@ NEAR_POOL = 10_000  # of rows to be near to, each with an embedding of its own
 @hookimpl
 def stepladder_methods() -> Sequence[type[Method]]:
     return [FewShot]
-
-
-def spread(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
-    """`count` examples in a seeded random order, over as many different answers as there are."""
-    generator = random.Random(seed)
-    by_answer: dict[str, list[Example]] = defaultdict(list)
-    for example in generator.sample(examples, len(examples)):
-        by_answer[example.expected].append(example)
-    groups = generator.sample(list(by_answer.values()), len(by_answer))
-    deepest = max(map(len, groups), default=0)
-    rounds = [group[depth] for depth in range(deepest) for group in groups if depth < len(group)]
-    return rounds[:count]
 
 
 class FewShot(PromptMethod):
@@ -70,6 +57,13 @@ class FewShot(PromptMethod):
         if settings.demonstrations != "nearest":
             return super().base_fault(settings, model)
         return embedding_fault(settings.embedding, model) or super().base_fault(settings, model)
+
+    @classmethod
+    def search_space(cls, settings: Any) -> SearchSpace:
+        """Half and twice the shots, in each style."""
+        shots = settings.shots
+        numbers = dict.fromkeys((max(1, shots // 2), shots, 2 * shots))
+        return {"shots": OneOf(tuple(numbers)), "style": OneOf(get_args(Style))}
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
         return self.speak(base, data, self._prompt(data.train.examples(), context))

@@ -6,9 +6,10 @@ Brown et al. 2020, "Language Models are Few-Shot Learners", arXiv:2005.14165, §
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, get_args
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Adapted, Context, Data, Method, Prompt, Style, WordedSettings
+from ...core.method import Adapted, Context, Data, Method, OneOf, Prompt, SearchSpace, Style, WordedSettings
 from ...core.model.base import Base
 from ...core.model.prompted import PromptMethod
 
@@ -29,6 +30,10 @@ class ZeroShot(PromptMethod):
         style: Style = "instruction"
 
     settings: Settings
+
+    @classmethod
+    def search_space(cls, settings: Any) -> SearchSpace:
+        return {"style": OneOf(get_args(Style))}
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
         return self.speak(base, data, Prompt(self.settings.style))

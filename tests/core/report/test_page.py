@@ -66,3 +66,32 @@ def test_answers_that_can_be_drawn_are_shown_below_the_candidates():
     text = page([candidate("lora")], pictures={"lora": "candidates/lora/picture.png"})
     shown = "**lora**\n\n![answers of lora](candidates/lora/picture.png)"
     assert text.partition("## Answers (test)\n\n")[2].startswith(shown)
+
+
+def test_what_was_searched_is_told_with_what_was_taken():
+    tuned = {
+        "trials": 6,
+        "pruned": 2,
+        "failed": 1,
+        "split": "validation",
+        "rows": 1200,
+        "metric": "accuracy",
+        "value": 0.9375,
+        "space": {
+            "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+            "instruction": ["Which | one?", "Which\none of them?"],
+        },
+        "best": {"learning_rate": 0.012345, "instruction": "Which | one?"},
+        "seconds": 60.4,
+    }
+    text = page([{"id": "lora", "rung": 0, "status": "ok", "tuned": tuned}])
+    counts, space = text.partition("## What was searched\n\n")[2].split("\n\n")[:2]
+    assert counts.splitlines()[0::2] == [
+        "| candidate | trials | pruned | failed | best | seconds |",
+        "| lora | 6 | 2 | 1 | accuracy 0.9375 on 1,200 validation rows | 60 |",
+    ]
+    assert space.splitlines()[0] == "| searched by lora | tried | taken |"
+    assert space.splitlines()[2:] == [
+        "| learning_rate | 0.001 to 0.1 by its logarithm | 0.0123 |",
+        "| instruction | Which / one?; Which one of them? | Which / one? |",
+    ]

@@ -332,3 +332,41 @@ def test_the_margin_is_a_share_of_the_metrics_scale(tmp_path, margin, chosen):
     told, candidates = ladder.compare()
     assert 75 < candidates["zero_shot"]["metrics"]["chrf"]["value"] < 95
     assert told["choice"]["id"] == chosen
+
+
+SEARCH = {
+    "trials": 6,
+    "pruned": 2,
+    "failed": 1,
+    "split": "validation",
+    "rows": 200,
+    "metric": "accuracy",
+    "value": 0.95,
+    "space": {"epochs": [1, 2]},
+    "best": {"epochs": 2},
+    "seconds": 60.0,
+}
+
+
+def left_by_fit(ladder, name, **more):
+    path = ladder.folder / f"fit-{name}" / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+
+def test_a_tuned_candidate_shows_the_settings_that_were_taken_and_the_choice_says_so(ladder):
+    left_by_fit(ladder, "full", tuned=SEARCH, searched=None)
+    told, candidates = ladder.compare()
+    assert candidates["full"]["settings"] == {"epochs": 2}
+    assert candidates["full"]["tuned"] == SEARCH
+    assert "searched" not in candidates["full"] and "tuned" not in candidates["lora"]
+    assert candidates["lora"]["settings"] == {"epochs": 1}
+    assert (
+        "Searched on the validation rows themselves: full (the best of 6 trials)" in told["choice"]["reason"]
+    )
+
+
+def test_a_search_on_train_rows_is_told_without_a_warning(ladder):
+    left_by_fit(ladder, "zero_shot", searched={**SEARCH, "split": "train"})
+    told, candidates = ladder.compare()
+    assert candidates["zero_shot"]["searched"]["split"] == "train"
+    assert "Searched on the validation rows" not in told["choice"]["reason"]

@@ -6,6 +6,7 @@ A method of a task that has no toy rows here fails until `toy_of` knows the task
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from stepladder.core.model.gradient import GradientMethod
 from stepladder.core.model.worded import Worded
 from stepladder.core.training.context import FitContext
 from stepladder.core.types import Encoded, Example, Prediction
+from stepladder.plugins.metrics.accuracy import Accuracy
 from stepladder.plugins.tasks.text import Text
 
 Kind = type[Method]
@@ -43,7 +45,7 @@ every_gradient_method = pytest.mark.parametrize(
 def toy_of(kind: Kind, base: Base, toy: Data) -> Data:
     """Rows of a task that the method can do."""
     if "label" in kind.answers:
-        return toy
+        return replace(toy, metric=Accuracy() if kind.searches else None)
     assert "likelihood" in kind.answers, f"toy rows are needed for what {kind.name} does: {kind.answers}"
     schema = DataSchema(Text(), "", ())
     wording = Wording(base.renderer, schema, Prompt())

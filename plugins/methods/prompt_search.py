@@ -1,0 +1,317 @@
+"""Prompt search: the text of the prompt is looked for, the weights stay as they are.
+
+Instructions are the user's own and those that the base itself proposes: paraphrases of it, and what it reads
+off answered rows (Zhou et al. 2022, "Large Language Models Are Human-Level Prompt Engineers",
+arXiv:2211.01910, §3.1 and §3.3). Demonstrations are bootstrapped: rows that the base answers rightly by the
+user's own prompt come first (Khattab et al. 2023, "DSPy", arXiv:2310.03714, §4). Both are searched together
+(Opsahl-Ong et al. 2024, "MIPRO", arXiv:2406.11695), on slices of rows that grow: what is worse than the
+others after 16 rows is given up.
+
+The rows searched on are train rows that are never shown, so that the candidate's figure on validation rows,
+by which the run chooses, is as honest as anyone's. Where train has too few rows to spare, validation rows are
+searched on, and the run says so.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+from pydantic import Field
+
+from ...core.data.demonstrations import spread
+from ...core.errors import StepError
+from ...core.evaluation.score import records
+from ...core.evaluation.search import Search, Trial
+from ...core.hookspecs import hookimpl
+from ...core.method import (
+    Adapted,
+    Context,
+    Data,
+    DataSchema,
+    Method,
+    Metric,
+    OneOf,
+    Prompt,
+    Style,
+    WordedSettings,
+)
+from ...core.model.base import Base
+from ...core.model.worded import Worded
+from ...core.types import Example, Message, Record, Sampling, SplitName
+
+FIRST_ROWS = 16
+# Fewer held-out train rows than this cannot tell prompts apart: one of 32 is 3 %.
+LEAST_ROWS = 32
+# Train rows that the base is asked, to find those that it answers rightly.
+ASKED_ROWS = 64
+DRAWS = 3
+SHOWN_TO_PROPOSER = 4
+MOST_WORDS = 60
+LEAST_WORDS = 3
+NONE = "none"
+
+PARAPHRASE = (
+    "Say this instruction in other words and keep its meaning:\n\n{instruction}\n\n"
+    "Write the new instruction in one or two sentences, and nothing else."
+)
+INDUCE = (
+    "Each of these inputs was given the answer below it.\n\n{shown}\n\n"
+    "Write the instruction that was followed, in one or two sentences, and nothing else."
+)
+
+
+@hookimpl
+def stepladder_methods() -> Sequence[type[Method]]:
+    return [PromptSearch]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to search on, of that split, and rows that may be shown; no row is both."""
+
+    searched: Sequence[Example]
+    shown: Sequence[Example]
+    split: SplitName
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What prompts are made of; demonstrations by the words in which a search tells them apart."""
+
+    instructions: Sequence[str]
+    demonstrations: Mapping[str, tuple[Example, ...]]
+
+    def prompt(self, values: Mapping[str, str], style: Style) -> Prompt:
+        shown = self.demonstrations[values["demonstrations"]]
+        return Prompt(style, shown, instruction=values["instruction"])
+
+
+def hold_out(train: Sequence[Example], validation: Sequence[Example], rows: int, seed: int) -> Rows:
+    """Half of the train rows at most are searched on; validation rows where that is too few, and fewer."""
+    held = spread(train, min(rows, len(train) // 2), seed)
+    if len(held) < LEAST_ROWS and len(held) < len(validation):
+        return Rows(spread(validation, rows, seed), train, "validation")
+    kept = {example.id for example in held}
+    return Rows(held, [example for example in train if example.id not in kept], "train")
+
+
+def slices(rows: Sequence[Example]) -> list[Sequence[Example]]:
+    """The first 16 rows, as many again, twice as many, and so on."""
+    ends = [0, FIRST_ROWS]
+    while ends[-1] < len(rows):
+        ends.append(2 * ends[-1])
+    return [rows[start:end] for start, end in pairwise(ends) if start < len(rows)]
+
+
+def requests(instruction: str, shown: Sequence[Example], count: int, seed: int) -> list[str]:
+    """What the base is asked: for a paraphrase, and every other time for what it reads off rows."""
+    asked = []
+    for number in range(count):
+        if instruction and number % 2 == 0:
+            asked.append(PARAPHRASE.format(instruction=instruction))
+        else:
+            drawn = spread(shown, SHOWN_TO_PROPOSER, seed + number)
+            pairs = "\n\n".join(f"Input: {each.input}\nAnswer: {each.expected}" for each in drawn)
+            asked.append(INDUCE.format(shown=pairs))
+    return asked
+
+
+def cleaned(text: str) -> str:
+    """The first paragraph of what was written, on one line, without a title or quotes around it."""
+    paragraph = text.strip().split("\n\n")[0]
+    head, colon, rest = paragraph.partition(":")
+    body = (
+        rest
+        if colon and rest.strip() and "instruction" in head.lower() and len(head.split()) < 6
+        else paragraph
+    )
+    return " ".join(body.split()).strip("\"'“”*` ")
+
+
+def usable(written: Iterable[str], own: str) -> list[str]:
+    """The instruction that there is, then those written that are of a fit length, each once."""
+    most = max(MOST_WORDS, 2 * len(own.split()))
+    kept = {_key(own): own}
+    for text in map(cleaned, written):
+        if LEAST_WORDS <= len(text.split()) <= most:
+            kept.setdefault(_key(text), text)
+    return list(kept.values())
+
+
+def _key(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(".")
+
+
+def answered_rightly(metric: Metric, said: Sequence[Record]) -> set[str]:
+    """Ids of the rows with at least the mean row score: where that is 0 or 1, those with 1.
+
+    Where a metric has no score of a row, those answered exactly as expected.
+    """
+    scores = {record.id: score for record in said if (score := metric.row(record)) is not None}
+    if len(scores) < len(said):
+        return {record.id for record in said if record.predicted == record.expected}
+    sign = 1.0 if metric.higher_is_better else -1.0
+    mean = fmean(scores.values())
+    return {row for row, score in scores.items() if sign * score >= sign * mean}
+
+
+def figure(metric: Metric, said: Sequence[Record]) -> float:
+    """Raises StepError where the answers do not give any."""
+    if not metric.applies(said):
+        raise StepError(f"prompt_search: {metric.name} cannot be computed of the answers to this prompt")
+    return metric.value(said)
+
+
+def told(trial: Trial) -> str:
+    """`8 rows, draw 1, before 'Which intent …'`."""
+    instruction = textwrap.shorten(trial.values["instruction"], 60, placeholder="…")
+    return f"{trial.values['demonstrations']}, before {instruction!r}"
+
+
+def sets(
+    rows: Sequence[Example], shots: int, seed: int, preferred: set[str]
+) -> dict[str, tuple[Example, ...]]:
+    """No demonstrations, and some draws of `shots` rows and of half as many."""
+    drawn: dict[str, tuple[Example, ...]] = {NONE: ()}
+    for size in dict.fromkeys([min(shots, len(rows)), min(shots, len(rows)) // 2]):
+        for draw in range(DRAWS if size else 0):
+            shown = tuple(spread(rows, size, seed + draw, preferred))
+            drawn[f"{size} rows, draw {draw + 1}"] = shown
+    return drawn
+
+
+class SearchedPrompt(Worded):
+    """A base behind the prompt that was found, which lies beside it for people to read."""
+
+    conversations = False  # whether the rows came as such
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        (folder / "prompt.txt").write_text(self.rendered(), encoding="utf-8")
+
+    def rendered(self) -> str:
+        """The whole prompt as the base reads it, with a placeholder for the question's input."""
+        turns = (Message("user", "{input}"), Message("assistant", "{answer}"))
+        options = ("{option}", "{option}") if self.task_answering == "choose" else ()
+        asked = Example("prompt", "{input}", "{answer}", turns if self.conversations else (), options)
+        return self.wording.text(asked)
+
+
+class PromptSearch(Method):
+    name = "prompt_search"
+    rung = 0.25
+    summary = "the prompt's text is searched: instructions and demonstrations; weights frozen"
+    answers = ("label", "choose", "generate", "number")
+    adapted = SearchedPrompt
+    searches = True
+
+    class Settings(WordedSettings):
+        trials: int = Field(16, ge=1, description="prompts that are tried")
+        shots: int = Field(8, ge=0, description="answered rows in a prompt at most")
+        proposals: int = Field(6, ge=0, description="instructions that the base is asked to propose")
+        rows: int = Field(64, ge=FIRST_ROWS, description="rows that a prompt is tried on at most")
+        style: Style = "instruction"
+        seed: int = 0
+
+    settings: Settings
+
+    def data_fault(self, data: Data) -> str | None:
+        if len(data.train) < 2 and not len(data.validation):
+            return "there is no row to search on: expected two training rows or a validation row at least"
+        return None
+
+    def fit(self, base: Base, data: Data, context: Context) -> Adapted:
+        started = time.perf_counter()
+        settings = self.settings
+        rows = hold_out(data.train.examples(), data.validation.examples(), settings.rows, settings.seed)
+        bench = Bench(self, base, data, rows, context)
+        texts = bench.texts()
+        search = self._search(texts, bench.metric)
+        outcomes = search.run(lambda trial: bench.score(trial, texts.prompt(trial.values, settings.style)))
+        worded = bench.worded(texts.prompt(search.best(outcomes).values, settings.style))
+        worded.calibrate(data.validation.examples())
+        seconds = time.perf_counter() - started
+        worded.searched = search.report(outcomes, rows.split, len(rows.searched), seconds)
+        return worded
+
+    def _search(self, texts: Texts, metric: Metric) -> Search:
+        """The user's own instruction is tried first, alone and behind demonstrations."""
+        instructions, demonstrations = tuple(texts.instructions), tuple(texts.demonstrations)
+        space = {"instruction": OneOf(instructions), "demonstrations": OneOf(demonstrations)}
+        first = [{"instruction": instructions[0], "demonstrations": name} for name in demonstrations[:2]]
+        return Search(space, self.settings.trials, metric, self.settings.seed, first)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where prompts are made and tried: one base, and the rows that were set apart."""
+
+    method: PromptSearch
+    base: Base
+    data: Data
+    rows: Rows
+    context: Context
+
+    @property
+    def metric(self) -> Metric:
+        assert self.data.metric is not None, "given to methods that say `searches`"
+        return self.data.metric
+
+    def worded(self, prompt: Prompt) -> SearchedPrompt:
+        schema = DataSchema(self.data.task, self.data.instruction, self.data.labels)
+        worded = SearchedPrompt(self.base, schema, prompt, self.method)
+        worded.conversations = bool(self.rows.shown and self.rows.shown[0].messages)
+        return worded
+
+    def texts(self) -> Texts:
+        settings = self.method.settings
+        instructions = usable(self._proposed(), self.data.instruction)
+        right = self._answered_rightly() if settings.shots else set()
+        self._log(
+            f"on {len(self.rows.searched)} {self.rows.split} rows; {len(instructions) - 1} of "
+            f"{settings.proposals} proposed instructions can be used; {len(right)} rows are answered rightly "
+            "and shown first"
+        )
+        return Texts(instructions, sets(self.rows.shown, settings.shots, settings.seed, right))
+
+    def _proposed(self) -> list[str]:
+        """What the base writes in its chat form, at a temperature that makes it vary."""
+        settings = self.method.settings
+        asked = requests(self.data.instruction, self.rows.shown, settings.proposals, settings.seed)
+        examples = [
+            Example(f"request-{number}", text, "", (Message("user", text), Message("assistant", "")))
+            for number, text in enumerate(asked)
+        ]
+        writer = self.worded(Prompt(instruction=""))
+        drawn = writer.write(examples, Sampling(temperature=0.8, top_p=0.95, seed=settings.seed))
+        return [written.text for (written,) in drawn]
+
+    def _answered_rightly(self) -> set[str]:
+        asked = spread(self.rows.shown, ASKED_ROWS, self.method.settings.seed)
+        plain = self.worded(Prompt(self.method.settings.style))
+        return (
+            answered_rightly(self.metric, records(asked, plain.predict_calibrated(asked))) if asked else set()
+        )
+
+    def score(self, trial: Trial, prompt: Prompt) -> float:
+        """The metric over all rows; the rule that scores options is taken on the first slice."""
+        worded, every = self.worded(prompt), self.rows.searched
+        said: list[Record] = []
+        value = math.nan
+        for part in slices(every):
+            said += records(part, worded.predict(part) if said else worded.predict_calibrated(part))
+            value = figure(self.metric, said)
+            self._log(f"prompt {trial.number + 1}: {value:.4g} on {len(said)} rows, {told(trial)}")
+            if len(said) < len(every):
+                trial.tell(value, step=len(said))
+        return value
+
+    def _log(self, message: str) -> None:
+        self.context.log(f"prompt_search: {message}")
