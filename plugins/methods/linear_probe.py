@@ -10,6 +10,7 @@ from zero) or has a closed form (numbers), so nothing depends on a seed but the 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -95,10 +96,13 @@ def read_features(base: Base, sequences: Sequence[Sequence[int]], layers: Sequen
 
 @dataclass(frozen=True)
 class Goal:
-    """Fits a head to the training rows' features [n, H] with C, and scores such heads by cross-validation."""
+    """Fits a head to the training rows' features [n, H] with C, and scores such heads by cross-validation.
+
+    `score` is None where the rows are too few to hold any out.
+    """
 
     fit: Callable[[Array, float], Head]
-    score: Callable[[Array, float], float]
+    score: Callable[[Array, float], float] | None
 
 
 class Probe(Adapted):
@@ -152,12 +156,12 @@ class LinearProbe(Method):
         layers = spread_layers(base.model.config.get_text_config().num_hidden_layers, self.settings.layers)
         features = read_features(base, base.read(examples, data.instruction), layers)
         goal = self._goal(data, examples)
-        place, pooling = choose_features(features, goal)
-        chosen = features[:, place, pooling]
-        c = max(self.settings.c, key=lambda c: goal.score(chosen, c))
-        context.log(f"linear_probe: layer {layers[place]}, {POOLINGS[pooling]} pooling, C={c:g}")
+        place, pooling, c = choose(features, goal, self.settings.c)
+        by = "cross-validated" if goal.score else "not cross-validated, since no label has two training rows"
+        context.log(f"linear_probe: layer {layers[place]}, {POOLINGS[pooling]} pooling, C={c:g}; {by}")
         schema = DataSchema(data.task, data.instruction, data.labels)
-        return Probe(base, schema, goal.fit(chosen, c), layers[place], POOLINGS[pooling])
+        head = goal.fit(features[:, place, pooling], c)
+        return Probe(base, schema, head, layers[place], POOLINGS[pooling])
 
     def _goal(self, data: Data, examples: Sequence[Example]) -> Goal:
         if data.task.answering == "number":
@@ -177,17 +181,28 @@ class LinearProbe(Method):
         )
 
     def _labels(self, labels: NDArray[np.int64], count: int) -> Goal:
+        fit = partial(_fit_labels, labels, count)
         largest = int(np.bincount(labels).max())
         if largest < 2:
-            raise StepError("linear_probe: no label has two training rows, so nothing can be cross-validated")
+            return Goal(fit, score=None)
         judge = partial(cross_validate, folds=min(self.settings.folds, largest), seed=self.settings.seed)
-        return Goal(
-            fit=lambda features, c: fit_head(features, labels, count, c),
-            score=lambda features, c: judge(features, labels, c),
-        )
+        return Goal(fit, score=lambda features, c: judge(features, labels, c))
 
 
-def choose_features(features: Array, goal: Goal) -> tuple[int, int]:
-    """Place of the layer and of the pooling with the best cross-validated score."""
+def choose(features: Array, goal: Goal, strengths: Sequence[float]) -> tuple[int, int, float]:
+    """Place of the layer and of the pooling, and C, with the best cross-validated scores.
+
+    The place is chosen first, with one C. Without scores: the last layer, its mean, and C as near to that one
+    as there is.
+    """
+    score = goal.score
+    if score is None:
+        nearest = min(strengths, key=lambda c: abs(math.log(c / FIRST_C)))
+        return features.shape[1] - 1, POOLINGS.index("mean"), nearest
     places = [(p, q) for p in range(features.shape[1]) for q in range(features.shape[2])]
-    return max(places, key=lambda place: goal.score(features[:, place[0], place[1]], FIRST_C))
+    place, pooling = max(places, key=lambda place: score(features[:, place[0], place[1]], FIRST_C))
+    return place, pooling, max(strengths, key=lambda c: score(features[:, place, pooling], c))
+
+
+def _fit_labels(labels: NDArray[np.int64], count: int, features: Array, c: float) -> Head:
+    return fit_head(features, labels, count, c)

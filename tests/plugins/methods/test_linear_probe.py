@@ -188,11 +188,14 @@ def test_saved_and_loaded_it_says_the_same(fitted, load, toy, tmp_path):
     assert loaded.predict(toy.validation.examples()) == fitted.predict(toy.validation.examples())
 
 
-def test_one_row_for_each_label_cannot_be_cross_validated(base, toy, tmp_path):
+def test_one_row_for_each_label_is_fitted_to_the_last_layer(base, toy, tmp_path, capsys):
     rows = {row.expected: row for row in toy.train.rows}
     single = replace(toy, train=replace(toy.train, rows=list(rows.values()), tokens=toy.train.tokens[:2]))
-    with pytest.raises(StepError, match="no label has two training rows"):
-        LinearProbe(LinearProbe.Settings()).fit(base, single, FitContext(tmp_path))
+    probe = LinearProbe(LinearProbe.Settings()).fit(base, single, FitContext(tmp_path))
+    assert (probe.layer, probe.pooling) == (base.model.config.num_hidden_layers, "mean")
+    assert "not cross-validated" in capsys.readouterr().out
+    said = probe.predict(single.train.examples())
+    assert [answer.predicted for answer in said] == list(rows)
 
 
 # --- numbers ---
