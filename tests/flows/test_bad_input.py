@@ -253,7 +253,9 @@ def test_nothing_is_left_of_what_is_refused_before_the_run(ended):
     assert [path for name in early + checked for path in ended[name]["changed"]] == []
 
 
-def test_all_wrong_names_are_told_at_once_each_with_the_flag_that_gave_it(ended, project):
+def test_all_wrong_names_are_told_at_once_each_with_the_flag_that_gave_it(ended, project, registry):
+    able = [name for name, each in registry.methods.items() if "generate" in registry.tasks_of(each)]
+    assert {"few_shot", "lora"} < set(able)
     methods = f"--set {NAMES[3]}: methods"
     path = project / "colours.yaml"
     assert sorted(ended["names"]["err"].splitlines()) == sorted(
@@ -267,7 +269,7 @@ def test_all_wrong_names_are_told_at_once_each_with_the_flag_that_gave_it(ended,
             "`stepladder methods` lists them",
             f"  - {methods}.lora.rnak: unknown key (did you mean 'rank'?)",
             f"  - {methods}.linear_probe: does not do the task 'generate', only classify, regress; "
-            "methods that do: few_shot, full, lora, prefix, soft_prompt, zero_shot",
+            f"methods that do: {', '.join(able)}",
         ]
     )
     assert ended["names_checked"]["err"] == ended["names"]["err"].replace(str(path), "colours.yaml")
