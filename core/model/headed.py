@@ -138,6 +138,15 @@ def pooled(base: Base, sequences: Sequence[Sequence[int]]) -> Iterator[tuple[lis
         yield indices, torch.stack([pool(states, base.kind) for _, states in group])
 
 
+@torch.no_grad()
+def frozen_features(base: Base, sequences: Sequence[Sequence[int]]) -> Tensor:
+    """Features of all sequences, [n, H] in float32 on the CPU."""
+    features = torch.empty(len(sequences), base.hidden_size)
+    for indices, group in pooled(base, sequences):
+        features[indices] = group.float().cpu()
+    return features
+
+
 def head_logits(
     base: Base, head: nn.Linear, sequences: Sequence[Sequence[int]]
 ) -> Iterator[tuple[list[int], Tensor]]:
@@ -189,9 +198,7 @@ def fit_headed(method: GradientMethod, base: Base, data: Data, context: Context,
 @torch.no_grad()
 def start_at_probe(head: nn.Linear, base: Base, rows: Sequence[LabelledRow], seed: int) -> None:
     """Give the head the solution of the linear probe on the same features, as they are without scaling."""
-    features = torch.empty(len(rows), base.hidden_size)
-    for indices, group in pooled(base, [row.tokens for row in rows]):
-        features[indices] = group.float().cpu()
+    features = frozen_features(base, [row.tokens for row in rows])
     labels = np.array([row.label for row in rows])
     probe = best_head(features.numpy(), labels, len(head.bias), seed)
     weight = probe.weight / probe.scale

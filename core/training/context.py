@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..model.base import Base
 
 SECONDS_BETWEEN_LINES = 5.0
+# The figures that a line tells, as far as a method gives them.
+TOLD = {"loss": "loss {:.4f}", "tokens_per_second": "{:.0f} tokens/s", "seconds_left": "{:.0f} s left"}
 
 
 class FitContext(Context):
@@ -45,10 +47,8 @@ class FitContext(Context):
             self.log(f"step {figures['step']}: validation loss {figures['validation_loss']:.4f}")
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self.log(
-                f"step {figures['step']}/{figures['steps']}: loss {figures['loss']:.4f}, "
-                f"{figures['tokens_per_second']:.0f} tokens/s, {figures['seconds_left']:.0f} s left"
-            )
+            told = [words.format(figures[name]) for name, words in TOLD.items() if name in figures]
+            self.log(f"step {figures['step']}/{figures['steps']}: {', '.join(told)}")
 
     def train(
         self, base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: LoopSettings

@@ -233,6 +233,11 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
             {"choose": {"metric": "acuracy"}},
             "no metric 'acuracy' (did you mean 'accuracy'?): the task 'classify' has",
         ),
+        (
+            {"methods": ["maml"]},
+            "methods.maml: learns from several tasks of one family, and no column says which row is of "
+            "which: expected `task: COLUMN` under data.columns",
+        ),
         ({"choose": {"metric": "perplexity"}}, "choose.metric: 'perplexity' is no metric of this task"),
         ({"methods": []}, "methods: expected a list of methods, found []"),
         ({"methods": {"lora": {}}}, 'methods: expected a list of methods, found {"lora": {}}'),

@@ -12,7 +12,7 @@ from stepladder.core.bases import DEFAULT_ENCODER, packaged_bases
 from stepladder.core.config import load_config
 from stepladder.core.errors import ConfigError
 
-READERS = "methods that run on it: bootstrap, ensemble, linear_probe, lora, peft, full"
+READERS = "methods that run on it: bootstrap, ensemble, linear_probe, lora, peft, full, maml"
 
 
 @pytest.fixture

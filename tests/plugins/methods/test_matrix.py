@@ -32,6 +32,8 @@ EVERY = {name: kind for name, kind in discover().methods.items() if "none" not i
 METHODS = {name: kind for name, kind in EVERY.items() if kind.needs.__func__ is Method.needs.__func__}
 # All rows in each batch, so that the first loss and the last are of the same rows.
 QUICK = {"epochs": 12, "batch_size": 48, "micro_batch_size": 48, "learning_rate": 0.05}
+# What a method needs, beside QUICK, to learn from so few rows.
+FEW = {"maml": {"shots": 3, "episodes": 40}}
 # Methods whose learned part is read before the input, so that it changes what the base says from the start.
 START_ELSEWHERE = {"soft_prompt", "prefix"}
 
@@ -44,6 +46,8 @@ every_gradient_method = pytest.mark.parametrize(
 
 def toy_of(kind: Kind, base: Base, toy: Data) -> Data:
     """Rows of a task that the method can do."""
+    if kind.needs_tasks:
+        return replace(toy, train=of_two_tasks(toy.train), validation=of_two_tasks(toy.validation))
     if "label" in kind.answers:
         return replace(toy, metric=Accuracy() if kind.searches else None)
     assert "likelihood" in kind.answers, f"toy rows are needed for what {kind.name} does: {kind.answers}"
@@ -58,8 +62,18 @@ def toy_of(kind: Kind, base: Base, toy: Data) -> Data:
     return Data(schema.task, "", (), split(toy.train.examples()), split(toy.validation.examples()))
 
 
+def of_two_tasks(split: Any) -> Any:
+    """The same rows, those that tell of cars or paint as those of one task."""
+    rows = [
+        replace(row, task="garage" if row.input.split()[1] in ("car", "paint") else "home")
+        for row in split.examples()
+    ]
+    return type(split)(rows, split.tokens)
+
+
 def build(kind: Kind, registry: Registry) -> Method:
-    settings = kind.Settings(**(QUICK if issubclass(kind.Settings, TrainingSettings) else {}))
+    quick = QUICK if issubclass(kind.Settings, TrainingSettings) else {}
+    settings = kind.Settings(**{**quick, **FEW.get(kind.name, {})})
     return kind(settings, build_decoder(getattr(settings, "decoder", None), registry))
 
 
