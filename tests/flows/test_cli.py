@@ -161,10 +161,10 @@ def test_methods_are_listed_from_the_lowest_rung(stepladder: Command) -> None:
     assert lines[0].split() == ["rung", "method", "tasks", "summary"]
     rungs = [float(line.split()[0]) for line in lines[1:]]
     assert rungs == sorted(rungs)
-    assert lines[1].split()[:2] == ["0", "zero_shot"]
+    assert "zero_shot" in [line.split()[1] for line in lines[1:] if line.split()[0] == "0"]
     listed = json.loads(stepladder("methods", "--json").stdout)
     assert [method["name"] for method in listed] == [line.split()[1] for line in lines[1:]]
-    assert listed[0]["plugin"] == "methods.zero_shot"
+    assert {method["plugin"] for method in listed if method["name"] == "zero_shot"} == {"methods.zero_shot"}
 
 
 def test_a_faulty_plugin_is_listed_with_its_error_on_one_line(
