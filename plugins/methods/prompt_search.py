@@ -42,9 +42,11 @@ from ...core.method import (
     Style,
     WordedSettings,
 )
+from ...core.model.asked import Asked
 from ...core.model.base import Base
+from ...core.model.prompted import PromptMethod
 from ...core.model.worded import Worded
-from ...core.types import Example, Message, Record, Sampling, SplitName
+from ...core.types import BaseKind, Example, Message, Prediction, Record, Sampling, SplitName
 
 FIRST_ROWS = 16
 # Fewer held-out train rows than this cannot tell prompts apart: one of 32 is 3 %.
@@ -187,6 +189,13 @@ def sets(
     return drawn
 
 
+def placeholder(data: DataSchema, conversations: bool) -> Example:
+    """What stands for a row in a prompt that is written down; `conversations`: whether rows come as such."""
+    turns = (Message("user", "{input}"), Message("assistant", "{answer}"))
+    options = ("{option}", "{option}") if data.task.answering == "choose" else ()
+    return Example("prompt", "{input}", "{answer}", turns if conversations else (), options)
+
+
 class SearchedPrompt(Worded):
     """A base behind the prompt that was found, which lies beside it for people to read."""
 
@@ -198,18 +207,36 @@ class SearchedPrompt(Worded):
 
     def rendered(self) -> str:
         """The whole prompt as the base reads it, with a placeholder for the question's input."""
-        turns = (Message("user", "{input}"), Message("assistant", "{answer}"))
-        options = ("{option}", "{option}") if self.task_answering == "choose" else ()
-        asked = Example("prompt", "{input}", "{answer}", turns if self.conversations else (), options)
-        return self.wording.text(asked)
+        return self.wording.text(placeholder(self.wording.schema, self.conversations))
 
 
-class PromptSearch(Method):
+class SearchedChat(Asked):
+    """An endpoint behind the prompt that was found, which lies beside it for people to read."""
+
+    conversations = False
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        turns = self.wording.turns(placeholder(self.wording.schema, self.conversations))
+        text = "\n\n".join(f"[{turn.role}]\n{turn.content}" for turn in turns)
+        (folder / "prompt.txt").write_text(text, encoding="utf-8")
+
+
+Searched = SearchedPrompt | SearchedChat
+
+
+def answer_calibrated(candidate: Searched, examples: Sequence[Example]) -> list[Prediction]:
+    """The answers to these examples; by them the reading of probabilities is settled, where there are any."""
+    if isinstance(candidate, SearchedPrompt):
+        return candidate.predict_calibrated(examples)
+    return candidate.predict(examples)
+
+
+class PromptSearch(PromptMethod):
     name = "prompt_search"
     rung = 0.25
     summary = "the prompt's text is searched: instructions and demonstrations; weights frozen"
     answers = ("label", "choose", "generate", "number")
-    adapted = SearchedPrompt
     searches = True
 
     class Settings(WordedSettings):
@@ -221,6 +248,9 @@ class PromptSearch(Method):
         seed: int = 0
 
     settings: Settings
+
+    def adapted_on(self, kind: BaseKind) -> type[Adapted]:
+        return SearchedChat if kind == "endpoint" else SearchedPrompt
 
     def data_fault(self, data: Data) -> str | None:
         if len(data.train) < 2 and not len(data.validation):
@@ -235,11 +265,12 @@ class PromptSearch(Method):
         texts = bench.texts()
         search = self._search(texts, bench.metric)
         outcomes = search.run(lambda trial: bench.score(trial, texts.prompt(trial.values, settings.style)))
-        worded = bench.worded(texts.prompt(search.best(outcomes).values, settings.style))
-        worded.calibrate(data.validation.examples())
+        found = bench.candidate(texts.prompt(search.best(outcomes).values, settings.style))
+        if isinstance(found, SearchedPrompt):
+            found.calibrate(data.validation.examples())
         seconds = time.perf_counter() - started
-        worded.searched = search.report(outcomes, rows.split, len(rows.searched), seconds)
-        return worded
+        found.searched = search.report(outcomes, rows.split, len(rows.searched), seconds)
+        return found
 
     def _search(self, texts: Texts, metric: Metric) -> Search:
         """The user's own instruction is tried first, alone and behind demonstrations."""
@@ -264,11 +295,12 @@ class Bench:
         assert self.data.metric is not None, "given to methods that say `searches`"
         return self.data.metric
 
-    def worded(self, prompt: Prompt) -> SearchedPrompt:
+    def candidate(self, prompt: Prompt) -> Searched:
         schema = DataSchema(self.data.task, self.data.instruction, self.data.labels)
-        worded = SearchedPrompt(self.base, schema, prompt, self.method)
-        worded.conversations = bool(self.rows.shown and self.rows.shown[0].messages)
-        return worded
+        kind = SearchedChat if self.base.kind == "endpoint" else SearchedPrompt
+        candidate = kind(self.base, schema, prompt, self.method)
+        candidate.conversations = bool(self.rows.shown and self.rows.shown[0].messages)
+        return candidate
 
     def texts(self) -> Texts:
         settings = self.method.settings
@@ -289,24 +321,25 @@ class Bench:
             Example(f"request-{number}", text, "", (Message("user", text), Message("assistant", "")))
             for number, text in enumerate(asked)
         ]
-        writer = self.worded(Prompt(instruction=""))
+        writer = self.candidate(Prompt(instruction=""))
         drawn = writer.write(examples, Sampling(temperature=0.8, top_p=0.95, seed=settings.seed))
         return [written.text for (written,) in drawn]
 
     def _answered_rightly(self) -> set[str]:
         asked = spread(self.rows.shown, ASKED_ROWS, self.method.settings.seed)
-        plain = self.worded(Prompt(self.method.settings.style))
-        return (
-            answered_rightly(self.metric, records(asked, plain.predict_calibrated(asked))) if asked else set()
-        )
+        if not asked:
+            return set()
+        plain = self.candidate(Prompt(self.method.settings.style))
+        return answered_rightly(self.metric, records(asked, answer_calibrated(plain, asked)))
 
     def score(self, trial: Trial, prompt: Prompt) -> float:
         """The metric over all rows; the rule that scores options is taken on the first slice."""
-        worded, every = self.worded(prompt), self.rows.searched
+        candidate, every = self.candidate(prompt), self.rows.searched
         said: list[Record] = []
         value = math.nan
         for part in slices(every):
-            said += records(part, worded.predict(part) if said else worded.predict_calibrated(part))
+            answers = candidate.predict(part) if said else answer_calibrated(candidate, part)
+            said += records(part, answers)
             value = figure(self.metric, said)
             self._log(f"prompt {trial.number + 1}: {value:.4g} on {len(said)} rows, {told(trial)}")
             if len(said) < len(every):

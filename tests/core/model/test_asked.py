@@ -13,6 +13,7 @@ from stepladder.core.model.base import load_base
 from stepladder.core.model.locate import BaseRef, resolve_base
 from stepladder.core.training.context import FitContext
 from stepladder.core.types import Example, Message, Sampling
+from stepladder.plugins.metrics.accuracy import Accuracy
 from stepladder.plugins.tasks.choice import Choice
 from stepladder.plugins.tasks.classify import Classify
 from stepladder.plugins.tasks.generate import Generate
@@ -120,6 +121,38 @@ def test_sampling_reaches_the_endpoint(registry, tmp_path):
     (body,) = stub.requests
     sent = {key: body[key] for key in ("temperature", "top_p", "seed", "max_tokens")}
     assert sent == {"temperature": 0.4, "top_p": 0.8, "seed": 9, "max_tokens": 5}
+
+
+def test_votes_are_drawn_with_a_seed_each_and_counted(registry, tmp_path):
+    drawn = {0: "blue sky", 1: "red", 2: "Red"}
+    decoder = {"majority_vote": {"n": 3, "temperature": 0.7, "ties": "first"}}
+    with serving(lambda body: says(drawn[body["seed"]])) as stub:
+        adapted = fit(stub, data_of(Classify(), LABELS), registry, tmp_path, decoder=decoder)
+        (found,) = adapted.predict(rows(("a", "red")))
+    assert found.predicted == "red"
+    assert sorted(body["seed"] for body in stub.requests) == [0, 1, 2]
+
+
+def test_a_prompt_is_searched_by_what_is_written(registry, tmp_path):
+    """The stub proposes an instruction, and answers rightly behind it alone."""
+    better = "Name the colour of the thing."
+
+    def answer(body) -> str:
+        said = body["messages"][0]["content"]
+        if said.startswith("Say this instruction"):
+            return says(better)
+        return says(("blue sky" if "sea" in said else "red") if better in said else "green")
+
+    train = rows(*((f"{'sea' if n % 2 else 'rose'} {n}", "blue sky" if n % 2 else "red") for n in range(80)))
+    data = replace(data_of(Classify(), LABELS, train), metric=Accuracy())
+    settings = {"trials": 3, "shots": 0, "proposals": 1, "rows": 32, "max_new_tokens": 20}
+    with serving(answer) as stub:
+        adapted = fit(stub, data, registry, tmp_path, "prompt_search", **settings)
+        said = adapted.predict(train[:4])
+    assert adapted.prompt.instruction == better
+    assert [each.predicted for each in said] == ["red", "blue sky", "red", "blue sky"]
+    adapted.save(tmp_path)
+    assert better in (tmp_path / "prompt.txt").read_text()
 
 
 def test_saved_and_loaded_it_asks_the_same_of_the_same_address(registry, tmp_path, monkeypatch):
