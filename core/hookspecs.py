@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from .method import Decoder, Gate, Method, Metric, Scorer, Source, Task
+    from .decoder import Decoder, Scorer
+    from .gate import Gate
+    from .method import Method, Task
+    from .metric import Metric
+    from .source import Source
 
 PROJECT = "stepladder"
 ENTRY_POINT_GROUP = "stepladder.plugins"

@@ -1,4 +1,4 @@
-"""The contract of plugins: what a method, a task, a source, a metric, a decoder, a scorer and a gate are.
+"""The contract of methods and tasks; sources, metrics, decoders and gates have modules of their own.
 
 A method says what it learns and where it is attached. Data, training loop, scoring, checkpoints,
 evaluation and registration are the pipeline's, the same for all.
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,23 +20,20 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from .decoder import Decoder
+    from .metric import Metric
     from .model.base import Base
     from .training.replay import Replay
     from .types import (
-        Ability,
-        Answer,
         BaseKind,
         Encoded,
         Example,
         MergeReport,
         Prediction,
         Record,
-        Sampling,
         SearchReport,
         Split,
-        SplitName,
         TrainReport,
-        Written,
     )
 
     Counts = NDArray[np.float64]
@@ -401,286 +397,3 @@ class Task(ABC):
     def picture(self, records: Sequence[Record]) -> bytes | None:
         """Some of the answers as a PNG for the report; None where words show them."""
         return None
-
-
-class Source(ABC):
-    """Reads rows from the files of some suffixes, or from places that begin with a scheme of its own.
-
-    `folders` are names of files: a folder in which one of them lies is read as a whole. `scheme` is "hub" for
-    places such as hub:owner/name, which are no files.
-    """
-
-    name: ClassVar[str]
-    suffixes: ClassVar[tuple[str, ...]]
-    folders: ClassVar[tuple[str, ...]] = ()
-    scheme: ClassVar[str] = ""
-
-    @abstractmethod
-    def rows(self, place: str) -> Iterator[SourceRow]:
-        """Every row in order, faulty ones included; never raises for one bad row.
-
-        `place` is a path, or what `resolve` made of a place with the source's scheme. Raises DataError where
-        the place as a whole cannot be read.
-        """
-
-    def guess(self, place: str) -> str | None:
-        """How the place is read where that is a guess, in words for the user."""
-        return None
-
-    @classmethod
-    def resolve(cls, place: str, folder: Path, split: SplitName) -> str:
-        """A place with the source's scheme, with nothing left open; its paths are relative to `folder`.
-
-        Raises InputError where there can be no such place.
-        """
-        return place
-
-    def fingerprint(self, place: str) -> str:
-        """Of a place with the source's scheme: another one where the rows are others. Raises InputError."""
-        raise NotImplementedError(f"source {self.name!r} has a scheme and must give `fingerprint`")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """A row as it was read. `fault` says why it is unusable; then `fields` is empty.
-
-    `line` is where it begins in a file of text, and the number of the row elsewhere, from 1. `raw` is the row
-    as it stands in its file, as far as the quarantine shows it; empty where it is no text.
-    """
-
-    line: int
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    fault: str | None = None
-    raw: str = ""
-
-
-class Metric(ABC):
-    """A figure over predictions. Metrics that are means of row scores give `row`; others override `value`.
-
-    `relative` metrics are compared by their ratio: a margin of 0.03 means 3 % (their figures are above 0).
-    Others are compared by their difference, and a margin is a share of `scale`: 100 for one in per cent.
-    """
-
-    name: ClassVar[str]
-    higher_is_better: ClassVar[bool] = True
-    relative: ClassVar[bool] = False
-    scale: ClassVar[float] = 1.0
-
-    def applies(self, records: Sequence[Record]) -> bool:
-        """Whether the records hold what the figure is made of; else it is left out for their candidate."""
-        return True
-
-    def value(self, records: Sequence[Record]) -> float:
-        """The figure over all records (at least one)."""
-        scores = [score for record in records if (score := self.row(record)) is not None]
-        if len(scores) < len(records):
-            raise NotImplementedError(
-                f"metric {self.name!r} must give `value` or a `row` score of every record"
-            )
-        return fmean(scores)
-
-    def row(self, record: Record) -> float | None:
-        """The record's own score, whose mean is `value`; None where the figure is no mean of rows."""
-        return None
-
-    def resampled(self, records: Sequence[Record], counts: Counts) -> Figures | None:
-        """`value` of many resamples at once, for speed; None: `value` is called on each resample.
-
-        `counts` [resamples, rows] says how often each record was drawn; returns [resamples].
-        """
-        return None
-
-    def details(self, records: Sequence[Record]) -> Sequence[Mapping[str, Any]]:
-        """The rows of a table behind the figure, as JSON; none where the figure says all."""
-        return ()
-
-
-class Writer(ABC):
-    """What a decoder may ask of a candidate. Not every base is able to do all of it: see `Decoder.asks`."""
-
-    @property
-    @abstractmethod
-    def max_new_tokens(self) -> int:
-        """The length at which an answer is cut off."""
-
-    @abstractmethod
-    def write(
-        self, examples: Sequence[Example], sampling: Sampling, count: int = 1
-    ) -> Sequence[Sequence[Written]]:
-        """`count` answers for each example, drawn apart from each other."""
-
-    def extend(
-        self,
-        examples: Sequence[Example],
-        beginnings: Sequence[Written],
-        sampling: Sampling,
-        count: int,
-        most_tokens: int,
-    ) -> Sequence[Sequence[Written]]:
-        """`count` ways in which each beginning goes on, by at most so many tokens.
-
-        `beginnings` have not ended, one for each example; `Written("", 0)` is the empty one.
-        Text, tokens and log-probability of the result are of beginning and continuation together.
-        """
-        raise NotImplementedError(f"{type(self).__name__} cannot go on from a beginning")
-
-    def log_probabilities(self, pairs: Sequence[tuple[Example, str]]) -> Sequence[Sequence[float]]:
-        """log p (nats) of each token of each example's given answer, the one that ends it included."""
-        raise NotImplementedError(f"{type(self).__name__} cannot tell how likely an answer is")
-
-
-class Decoder(ABC):
-    """A way to turn a candidate's distribution into one answer.
-
-    `scored_by` is the setting that names a scorer, as a name or {name: its settings}; `own_scores` are what
-    it may name beside scorers. The pipeline builds it and hands it over as `scorer`, None where the setting
-    names one of the decoder's own. `judges_beginnings` is whether that scorer is asked of unfinished answers.
-    """
-
-    name: ClassVar[str]
-    scored_by: ClassVar[str | None] = None
-    own_scores: ClassVar[tuple[str, ...]] = ()
-    judges_beginnings: ClassVar[bool] = False
-
-    class Settings(Settings):
-        """No settings unless a subclass declares some."""
-
-    def __init__(self, settings: BaseModel, scorer: Judge | None = None) -> None:
-        self.settings = settings
-        self.scorer = scorer
-
-    @classmethod
-    def asks(cls, settings: BaseModel) -> tuple[Ability, ...]:
-        """What a base must be able to do for this decoder with these settings; checked before a run."""
-        return ("write",)
-
-    @abstractmethod
-    def decode(self, writer: Writer, examples: Sequence[Example]) -> list[Answer]:
-        """One answer for each example."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An answer to judge. `ended` is False for a beginning that may go on."""
-
-    example: Example
-    text: str
-    ended: bool = True
-
-
-class Judge(ABC):
-    """A scorer as a decoder is given it: answers that it cannot judge score lowest and are counted."""
-
-    @abstractmethod
-    def scores(self, attempts: Sequence[Attempt]) -> list[float]:
-        """Higher is better; -inf where the scorer raised, took too long or died."""
-
-    @property
-    @abstractmethod
-    def faults(self) -> Mapping[str, int]:
-        """How many answers could not be judged, by what went wrong."""
-
-
-class ScorerSettings(Settings):
-    """The settings that every scorer has."""
-
-    seconds: float = Field(2.0, gt=0, description="an answer that takes longer to judge scores lowest")
-
-
-class Scorer(ABC):
-    """An external judge of a written answer. It runs in a process of its own, so it may hang or crash.
-
-    `judges_beginnings` is whether it can tell how promising an unfinished answer is. `runs_code` is whether
-    its settings name code: such a scorer is only built from a user's config, never from a saved candidate.
-    """
-
-    name: ClassVar[str]
-    judges_beginnings: ClassVar[bool] = False
-    runs_code: ClassVar[bool] = False
-
-    class Settings(ScorerSettings):
-        """The time limit alone unless a subclass declares more."""
-
-    def __init__(self, settings: ScorerSettings) -> None:
-        self.settings = settings
-
-    @classmethod
-    def settled(cls, settings: Any) -> ScorerSettings:
-        """Called once when a config is checked, with absolute paths. Return the settings that are kept.
-
-        What lies in files is put in, since a candidate is also used where these files are not. Raises
-        InputError for what cannot be used.
-        """
-        kept: ScorerSettings = settings
-        return kept
-
-    @abstractmethod
-    def score(self, example: Example, answer: str, ended: bool) -> float:
-        """Higher is better. `example.expected` is empty: what is served has no right answer to look at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a gate says, with the figures it said it by."""
-
-    passed: bool
-    reason: str
-    figures: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A model version as gates see it.
-
-    `entry` is its entry of the result.json of the run that made it, `records` are its answers to test rows
-    of the challenger, `seconds_per_row` wall seconds of some of them answered one at a time, on the machine
-    that judges.
-    """
-
-    version: str
-    entry: Mapping[str, Any]
-    records: Sequence[Record]
-    seconds_per_row: Sequence[float] = ()
-
-
-@dataclass(frozen=True)
-class Contest:
-    """A promotion that gates judge. `champion` is None where there is none yet, and where it could not be
-    scored; then `champion_fault` says why.
-
-    `metrics` are the task's, first the one that chooses. `excluded` counts the challenger's test rows that
-    the champion was trained on: it is not scored on them. `approval` says who approved the challenger,
-    `name` is that of the registered model, `labels` the closed set of answers (empty for an open task).
-    """
-
-    challenger: Contestant
-    champion: Contestant | None
-    metrics: Mapping[str, Metric]
-    champion_fault: str = ""
-    excluded: int = 0
-    approval: str = ""
-    name: str = ""
-    labels: Sequence[str] = ()
-
-    def paired(self) -> tuple[list[Record], list[Record]]:
-        """The records of challenger and champion on the rows that both answered, in the same order."""
-        assert self.champion is not None, "asked for where there is a champion"
-        ours = {record.id: record for record in self.challenger.records}
-        theirs = [record for record in self.champion.records if record.id in ours]
-        return [ours[record.id] for record in theirs], theirs
-
-
-class Gate(ABC):
-    """A condition on a promotion."""
-
-    name: ClassVar[str]
-
-    class Settings(Settings):
-        """No settings unless a subclass declares some."""
-
-    def __init__(self, settings: BaseModel) -> None:
-        self.settings = settings
-
-    @abstractmethod
-    def judge(self, contest: Contest) -> Verdict:
-        """Whether the challenger may become the champion, as far as this gate goes."""

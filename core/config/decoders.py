@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..decoder import Decoder, Scorer
 from ..discovery import Registry
 from ..errors import InputError, PluginError, did_you_mean
-from ..method import Decoder, Scorer
 from ..types import CandidateSpec
 from .faults import Fault, show, validate
 from .places import absolute

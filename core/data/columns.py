@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ..errors import ConfigError, DataError, RowFault, did_you_mean
-from ..method import FAMILY, SourceRow, Task
+from ..method import FAMILY, Task
+from ..source import SourceRow
 from ..types import Example
 from .fields import MissingField, required_label
 from .forms import Form, recognise

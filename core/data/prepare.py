@@ -11,7 +11,8 @@ from typing import Any, Self
 import pyarrow as pa
 
 from ..errors import DataError
-from ..method import DataSchema, Source, Task
+from ..method import DataSchema, Task
+from ..source import Source
 from ..types import SplitName
 from .account import QUARANTINE_FILE, Accounts, Quarantine, require_rows, save_accounts
 from .columns import Columns

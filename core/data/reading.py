@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import RowFault
-from ..method import Source, SourceRow
 from ..places import at_hand
+from ..source import Source, SourceRow
 from ..types import SplitName
 from .account import Quarantine
 from .columns import Columns

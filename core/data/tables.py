@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 from datasets import ClassLabel, Features, Json, LargeList, List
 
-from ..method import SourceRow
+from ..source import SourceRow
 
 ROWS_AT_ONCE = 1000
 Table: TypeAlias = pa.Table | pa.RecordBatch

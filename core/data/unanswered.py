@@ -13,7 +13,8 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
 from ..errors import DataError, RowFault
-from ..method import Source, SourceRow, Task
+from ..method import Task
+from ..source import Source, SourceRow
 from ..types import Example
 from .columns import Columns
 from .identity import as_keys, keys_of

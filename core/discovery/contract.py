@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from .. import method as contract
 from .. import types
+from ..decoder import Decoder, Scorer
 from ..errors import did_you_mean
+from ..gate import Gate
+from ..method import Adapted, Answering, Method, Settings, Task
+from ..metric import Metric
+from ..source import Source
 
 SNAKE_CASE = re.compile(r"[a-z][a-z0-9_]*")
 SUFFIX = re.compile(r"(\.[a-z0-9_-]+)+")
@@ -64,18 +68,18 @@ def _is_scheme(value: Any) -> bool:
 
 
 def _is_adapted(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, contract.Adapted)
+    return isinstance(value, type) and issubclass(value, Adapted)
 
 
 def _are_settings(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, contract.Settings)
+    return isinstance(value, type) and issubclass(value, Settings)
 
 
 NAME = Attribute("a name of small letters, digits and _", _is_name)
 NAMES = Attribute("a tuple of names", _are_names)
 TEXT = Attribute("text", lambda value: isinstance(value, str) and bool(value))
 SETTINGS = Attribute("a subclass of stepladder.core.method.Settings", _are_settings)
-WAYS = get_args(contract.Answering)
+WAYS = get_args(Answering)
 BASES = get_args(types.BaseKind)
 ANSWERING = Attribute(f"one of {', '.join(WAYS)}", lambda value: value in WAYS)
 ANSWERS = Attribute(
@@ -84,7 +88,7 @@ ANSWERS = Attribute(
 
 KINDS: Mapping[str, Kind] = {
     "method": Kind(
-        contract.Method,
+        Method,
         {
             "name": NAME,
             "rung": Attribute("a number", _is_number),
@@ -100,7 +104,7 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "task": Kind(
-        contract.Task,
+        Task,
         {
             "name": NAME,
             "summary": TEXT,
@@ -111,7 +115,7 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "source": Kind(
-        contract.Source,
+        Source,
         {
             "name": NAME,
             "suffixes": Attribute("a tuple such as ('.jsonl',)", _are_suffixes),
@@ -119,10 +123,10 @@ KINDS: Mapping[str, Kind] = {
             "scheme": Attribute("small letters and digits, or nothing", _is_scheme),
         },
     ),
-    "metric": Kind(contract.Metric, {"name": NAME}),
-    "decoder": Kind(contract.Decoder, {"name": NAME, "Settings": SETTINGS}),
-    "scorer": Kind(contract.Scorer, {"name": NAME}),
-    "gate": Kind(contract.Gate, {"name": NAME, "Settings": SETTINGS}),
+    "metric": Kind(Metric, {"name": NAME}),
+    "decoder": Kind(Decoder, {"name": NAME, "Settings": SETTINGS}),
+    "scorer": Kind(Scorer, {"name": NAME}),
+    "gate": Kind(Gate, {"name": NAME, "Settings": SETTINGS}),
 }
 
 
@@ -137,7 +141,7 @@ def class_faults(kind: str, returned: Any) -> list[str]:
 def _faults(kind: str, cls: Any) -> Iterator[str]:
     base = KINDS[kind].base
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        yield f"expected subclasses of stepladder.core.method.{base.__name__}, found {cls!r:.80}"
+        yield f"expected subclasses of {base.__module__}.{base.__name__}, found {cls!r:.80}"
         return
     for name, attribute in KINDS[kind].attributes.items():
         if not hasattr(cls, name):

@@ -18,7 +18,11 @@ from .contract import KINDS
 from .found import Found, PluginInfo, find_plugins
 
 if TYPE_CHECKING:
-    from ..method import Decoder, Gate, Method, Metric, Scorer, Source, Task
+    from ..decoder import Decoder, Scorer
+    from ..gate import Gate
+    from ..method import Method, Task
+    from ..metric import Metric
+    from ..source import Source
 
 
 @dataclass(frozen=True)

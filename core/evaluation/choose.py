@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..method import Metric
+from ..metric import Metric
 from ..types import Record
 from . import reason
 from .compare import Difference, paired

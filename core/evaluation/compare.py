@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import binomtest, norm, t
 
 from ..errors import StepError
-from ..method import Metric
+from ..metric import Metric
 from ..types import Record
 from .intervals import LEVEL, Array, bootstrap, is_binary, percentiles, row_scores
 

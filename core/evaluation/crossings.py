@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..method import Metric
+from ..metric import Metric
 from ..types import Record
 from .choose import best_of
 from .compare import Difference, paired

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from ..method import Metric
+from ..metric import Metric
 from ..types import Interval, Record
 
 Array = NDArray[np.float64]

@@ -10,7 +10,8 @@ from typing import Any
 from ..config.faults import validate
 from ..discovery import Registry
 from ..errors import PluginError, StepladderError
-from ..method import Contest, Gate, Metric, Verdict
+from ..gate import Contest, Gate, Verdict
+from ..metric import Metric
 from .compare import Difference
 
 Gates = Sequence[Mapping[str, Mapping[str, Any]]]

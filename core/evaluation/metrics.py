@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..discovery import Registry
-from ..method import Metric
+from ..metric import Metric
 
 
 def metrics_of(config: Mapping[str, Any], registry: Registry) -> dict[str, Metric]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .table import short
 
 if TYPE_CHECKING:
-    from ..method import Metric
+    from ..metric import Metric
     from .choose import Ranking, Standing
     from .compare import Difference
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import StepError
-from ..method import Metric
+from ..metric import Metric
 from ..types import Example, Interval, Prediction, Record
 from .intervals import measure
 

@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 
 from ..config.tuning import space_as_json
 from ..errors import StepError, StepladderError
-from ..method import Between, Metric, OneOf, SearchSpace
+from ..method import Between, OneOf, SearchSpace
+from ..metric import Metric
 from ..types import SearchReport, SplitName
 
 # So many trials are finished before any is given up, and a third of all are drawn before TPE proposes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..method import Metric
+from ..metric import Metric
 from ..types import Record
 from .intervals import row_scores
 

@@ -18,10 +18,11 @@ from typing import Any
 from safetensors import SafetensorError
 
 from ..config.decoders import Named, name_and_settings, named_scorer
+from ..decoder import Decoder, Judge
 from ..discovery import Registry
 from ..errors import ModelError
 from ..files import link
-from ..method import Adapted, DataSchema, Decoder, Judge, Method
+from ..method import Adapted, DataSchema, Method
 from ..scoring.judge import ProcessJudge
 from .base import Base
 from .locate import BaseRef

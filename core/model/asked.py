@@ -13,7 +13,8 @@ from typing import Self
 from ..data.matching import match_option
 from ..data.numbers import number_as_text, number_in
 from ..data.wording import Wording
-from ..method import Adapted, DataSchema, Method, Prompt, Writer
+from ..decoder import Writer
+from ..method import Adapted, DataSchema, Method, Prompt
 from ..types import Example, Prediction, Sampling, Written
 from .base import Base
 from .endpoint import Endpoint, Question

@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from ..data.numbers import number_as_text, number_in
 from ..data.wording import Wording, content_free
+from ..decoder import Writer
 from ..errors import ModelError, StepError
-from ..method import Adapted, DataSchema, Method, Prompt, Trainable, Writer
+from ..method import Adapted, DataSchema, Method, Prompt, Trainable
 from ..types import Encoded, Example, MergeReport, Message, Prediction, Sampling, Written
 from .base import Base
 from .engine import TreeEngine

@@ -10,7 +10,7 @@ from ..evaluation.table import NOTHING, interval, markdown, short
 if TYPE_CHECKING:
     from ..evaluation.compare import Difference
     from ..evaluation.crossings import Crossing
-    from ..method import Metric
+    from ..metric import Metric
 
 Curve = Mapping[str, Any]
 HOW_TO_READ = """\

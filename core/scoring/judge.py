@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..decoder import Attempt, Judge, Scorer, ScorerSettings
 from ..errors import StepError
-from ..method import Attempt, Judge, Scorer, ScorerSettings
 
 WORKER = "stepladder.core.scoring.worker"
 START_SECONDS = 60.0

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
-from ..method import Scorer
+from ..decoder import Scorer
 from ..types import Example, Message
 
 MOST_TEXT = 200

@@ -19,7 +19,7 @@ from ..evaluation.choose import Choice, Contender, Rule, choose
 from ..evaluation.compare import paired
 from ..evaluation.score import evaluate, read_predictions
 from ..evaluation.slices import Slice, slices
-from ..method import Metric
+from ..metric import Metric
 from ..types import Interval, Record
 from .candidate import say
 

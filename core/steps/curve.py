@@ -14,7 +14,7 @@ from ..discovery import discover
 from ..evaluation.crossings import Crossing, Point, best_at, crossings
 from ..evaluation.metrics import metrics_of
 from ..evaluation.score import read_predictions
-from ..method import Metric
+from ..metric import Metric
 from ..report.curve import in_words, write_curve_page
 from ..report.curve_picture import write_picture
 from ..report.folder import replace

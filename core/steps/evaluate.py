@@ -12,7 +12,8 @@ from ..data.store import load_split
 from ..discovery import discover
 from ..evaluation.retention import measure_retention, read_retain_text
 from ..evaluation.score import records, write_predictions
-from ..method import Adapted, Metric, Task
+from ..method import Adapted, Task
+from ..metric import Metric
 from ..model.base import Base
 from ..report.folder import PICTURE
 from ..types import Record

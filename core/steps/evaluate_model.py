@@ -22,7 +22,8 @@ from ..discovery import discover
 from ..errors import InputError
 from ..evaluation.metrics import metrics_of
 from ..evaluation.score import evaluate, records, write_predictions
-from ..method import Adapted, Metric
+from ..method import Adapted
+from ..metric import Metric
 from ..model.locate import BaseRef
 from ..package.served import load_candidate
 from ..report.folder import RESULT, replace

@@ -13,7 +13,7 @@ from ..errors import GateError
 from ..evaluation.judging import ask_all
 from ..evaluation.metrics import metrics_of
 from ..evaluation.score import read_predictions
-from ..method import Contest, Contestant
+from ..gate import Contest, Contestant
 from ..package.layout import CANDIDATE, LINEAGE, SERVED, read_json
 from ..tracking.claim import now
 from ..tracking.client import connect

@@ -23,7 +23,8 @@ from ..discovery import discover
 from ..errors import StepladderError
 from ..evaluation.metrics import metrics_of
 from ..evaluation.score import read_predictions, records, write_predictions
-from ..method import Adapted, Metric
+from ..method import Adapted
+from ..metric import Metric
 from ..package.layout import LINEAGE, PREDICTIONS, TEST, read_json, read_test, read_train_keys, sha256
 from ..package.pack import spread
 from ..package.served import load_served

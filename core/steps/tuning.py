@@ -20,7 +20,8 @@ from ..config.tuning import space_from_json
 from ..errors import StepError
 from ..evaluation.score import records
 from ..evaluation.search import Search, Trial
-from ..method import Adapted, Data, LoopSettings, Metric, Rows, Trainable
+from ..method import Adapted, Data, LoopSettings, Rows, Trainable
+from ..metric import Metric
 from ..training.context import FitContext
 from ..types import TrainReport
 from .candidate import say

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import Field
 
+from ...core.decoder import Attempt, Decoder, Judge, Writer
 from ...core.hookspecs import hookimpl
-from ...core.method import Attempt, Decoder, Judge, Writer
 from ...core.types import Ability, Answer, Example, Sampling, Written
 
 # What a text ends in when the bytes of its last character are not all written yet.

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
+from ...core.decoder import Attempt, Decoder, Writer
 from ...core.hookspecs import hookimpl
-from ...core.method import Attempt, Decoder, Writer
 from ...core.types import Ability, Answer, Example, Sampling, Written
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...core.decoder import Decoder, Writer
 from ...core.hookspecs import hookimpl
-from ...core.method import Decoder, Writer
 from ...core.types import Answer, Example, Sampling
 
 

@@ -13,8 +13,8 @@ import regex
 from pydantic import Field, field_validator
 
 from ...core.data.numbers import NUMBER, number_as_text, number_in
+from ...core.decoder import Decoder, Writer
 from ...core.hookspecs import hookimpl
-from ...core.method import Decoder, Writer
 from ...core.types import Ability, Answer, Example, Sampling, Written
 
 # A pattern can backtrack for ever on what a model writes.

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from ...core.decoder import Decoder, Writer
 from ...core.hookspecs import hookimpl
-from ...core.method import Decoder, Writer
 from ...core.types import Answer, Example, Sampling
 
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from ...core.evaluation.choose import ROUNDING
 from ...core.evaluation.compare import Difference, paired
 from ...core.evaluation.judging import amount, choosing, interval, without_champion
+from ...core.gate import Contest, Gate, Verdict
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Verdict
 
 
 @hookimpl

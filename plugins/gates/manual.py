@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...core.gate import Contest, Gate, Verdict
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Verdict
 
 
 @hookimpl

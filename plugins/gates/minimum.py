@@ -9,8 +9,9 @@ from pydantic import Field
 from ...core.errors import PluginError, did_you_mean
 from ...core.evaluation.intervals import measure
 from ...core.evaluation.judging import choosing
+from ...core.gate import Contest, Gate, Verdict
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Metric, Verdict
+from ...core.metric import Metric
 
 
 @hookimpl

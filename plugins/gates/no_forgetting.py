@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from ...core.gate import Contest, Gate, Verdict
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Verdict
 
 
 @hookimpl

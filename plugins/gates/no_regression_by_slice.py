@@ -19,8 +19,9 @@ from ...core.evaluation.compare import Difference, paired
 from ...core.evaluation.intervals import LEVEL
 from ...core.evaluation.judging import amount, without_champion
 from ...core.evaluation.slices import metric_of, slices
+from ...core.gate import Contest, Gate, Verdict
 from ...core.hookspecs import hookimpl
-from ...core.method import Contest, Gate, Metric, Verdict
+from ...core.metric import Metric
 
 TOLD = 3
 

@@ -30,18 +30,8 @@ from ...core.errors import StepError
 from ...core.evaluation.score import records
 from ...core.evaluation.search import Search, Trial
 from ...core.hookspecs import hookimpl
-from ...core.method import (
-    Adapted,
-    Context,
-    Data,
-    DataSchema,
-    Method,
-    Metric,
-    OneOf,
-    Prompt,
-    Style,
-    WordedSettings,
-)
+from ...core.method import Adapted, Context, Data, DataSchema, Method, OneOf, Prompt, Style, WordedSettings
+from ...core.metric import Metric
 from ...core.model.asked import Asked
 from ...core.model.base import Base
 from ...core.model.prompted import PromptMethod

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from ...core.errors import PluginError
 from ...core.hookspecs import hookimpl
-from ...core.method import Metric
+from ...core.metric import Metric
 from ...core.types import Record
 
 BINS = 15

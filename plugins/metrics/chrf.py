@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.chrf import CHRF
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Metric
+from ...core.metric import Metric
 from ...core.types import Record
 
 ORDERS = 6

@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 
 from ...core.evaluation.samples import comparable, samples_of
 from ...core.hookspecs import hookimpl
-from ...core.method import Metric
+from ...core.metric import Metric
 from ...core.types import Record
 
 NEAREST = 5

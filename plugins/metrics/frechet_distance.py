@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...core.evaluation.samples import Classifier, comparable, samples_of
 from ...core.hookspecs import hookimpl
-from ...core.method import Metric
+from ...core.metric import Metric
 from ...core.types import Record
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Metric
+from ...core.metric import Metric
 from ...core.types import Record
 
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Metric
+from ...core.metric import Metric
 from ...core.types import Record
 
 WORD = re.compile(r"[a-z0-9]+")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...core.evaluation.numbers import expected_and_predicted
 from ...core.hookspecs import hookimpl
-from ...core.method import Metric
+from ...core.metric import Metric
 from ...core.types import Record
 
 ROUNDING = 1e-12

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ...core.hookspecs import hookimpl
-from ...core.method import Metric
+from ...core.metric import Metric
 from ...core.types import Record
 
 ARTICLES = frozenset({"a", "an", "the"})

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import Field
 
+from ...core.decoder import Scorer, ScorerSettings
 from ...core.errors import InputError
 from ...core.hookspecs import hookimpl
-from ...core.method import Scorer, ScorerSettings
 from ...core.types import Example
 
 

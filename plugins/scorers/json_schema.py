@@ -18,9 +18,9 @@ from pydantic import Field, model_validator
 from pydantic_core import from_json
 from referencing import Registry
 
+from ...core.decoder import Scorer, ScorerSettings
 from ...core.errors import InputError
 from ...core.hookspecs import hookimpl
-from ...core.method import Scorer, ScorerSettings
 from ...core.types import Example
 
 # What is missing from a beginning may still come; these say something of what is missing.

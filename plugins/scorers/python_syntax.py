@@ -10,8 +10,8 @@ import codeop
 import warnings
 from collections.abc import Sequence
 
+from ...core.decoder import Scorer
 from ...core.hookspecs import hookimpl
-from ...core.method import Scorer
 from ...core.types import Example
 
 

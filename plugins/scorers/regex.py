@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from ...core.decoder import Scorer, ScorerSettings
 from ...core.hookspecs import hookimpl
-from ...core.method import Scorer, ScorerSettings
 from ...core.types import Example
 
 

@@ -22,7 +22,7 @@ from ...core.data.tables import (
 )
 from ...core.errors import DataError
 from ...core.hookspecs import hookimpl
-from ...core.method import Source, SourceRow
+from ...core.source import Source, SourceRow
 
 FILE_BEGINS = b"ARROW1"
 ONE_SPLIT, SEVERAL_SPLITS = "state.json", "dataset_dict.json"

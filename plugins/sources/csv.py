@@ -22,7 +22,7 @@ from ...core.data.files import require_file
 from ...core.data.lines import LONGEST_LINE, decode, read_lines, require_short, require_utf8, show
 from ...core.errors import DataError, RowFault
 from ...core.hookspecs import hookimpl
-from ...core.method import Source, SourceRow
+from ...core.source import Source, SourceRow
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 HEAD_BYTES = 2**18

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Self
 from ...core.data.tables import ROWS_AT_ONCE, coded_columns, table_rows, tell_names
 from ...core.errors import DataError, did_you_mean
 from ...core.hookspecs import hookimpl
-from ...core.method import Source, SourceRow
 from ...core.model.locate import file_sha256
+from ...core.source import Source, SourceRow
 
 if TYPE_CHECKING:
     from datasets import IterableDataset

@@ -12,7 +12,7 @@ from ...core.data.files import require_file
 from ...core.data.lines import decode, read_lines, require_short, require_utf8, show
 from ...core.errors import RowFault
 from ...core.hookspecs import hookimpl
-from ...core.method import Source, SourceRow
+from ...core.source import Source, SourceRow
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from ...core.data.files import require_file
 from ...core.data.tables import ROWS_AT_ONCE, coded_columns_of, table_rows, tell_names
 from ...core.errors import DataError
 from ...core.hookspecs import hookimpl
-from ...core.method import Source, SourceRow
+from ...core.source import Source, SourceRow
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import DataError, did_you_mean
 from ...core.hookspecs import hookimpl
-from ...core.method import Source, SourceRow
+from ...core.source import Source, SourceRow
 
 if TYPE_CHECKING:
     from ...core.types import SplitName

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("own_home")
 HEAD = """
 from stepladder.core.hookspecs import hookimpl
 from stepladder.core.method import *
+from stepladder.core.metric import *
+from stepladder.core.source import *
 STEPLADDER_API = 1
 """
 METRIC = (
@@ -126,7 +128,7 @@ def test_a_plugin_of_another_distribution_is_registered_with_what_it_is(install:
         (
             HEAD + "@hookimpl\ndef stepladder_metrics(): return [3]",
             "disabled",
-            "expected subclasses of stepladder.core.method.Metric, found 3",
+            "expected subclasses of stepladder.core.metric.Metric, found 3",
         ),
         (METRIC.format(name="Row Length"), "disabled", "Length.name must be a name of small letters"),
         (

@@ -16,8 +16,13 @@ PLUGIN = """
 import json, os
 from pathlib import Path
 from stepladder.core.hookspecs import hookimpl
-from stepladder.core.method import Adapted, Decoder, Gate, Method, Metric, Scorer, Settings, Source, SourceRow
-from stepladder.core.method import Task, Verdict, WordedSettings
+from stepladder.core.decoder import Decoder, Scorer
+from stepladder.core.gate import Gate
+from stepladder.core.method import Adapted, Method, Settings
+from stepladder.core.metric import Metric
+from stepladder.core.source import Source, SourceRow
+from stepladder.core.gate import Verdict
+from stepladder.core.method import Task, WordedSettings
 from stepladder.core.types import Answer, Example, Prediction, Sampling, Written
 
 STEPLADDER_API = 1

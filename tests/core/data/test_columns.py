@@ -3,7 +3,7 @@
 import pytest
 from stepladder.core.data.columns import Columns
 from stepladder.core.errors import ConfigError, DataError, RowFault
-from stepladder.core.method import SourceRow
+from stepladder.core.source import SourceRow
 from stepladder.plugins.tasks.choice import Choice
 from stepladder.plugins.tasks.classify import Classify
 from stepladder.plugins.tasks.generate import Generate

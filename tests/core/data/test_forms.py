@@ -3,7 +3,7 @@
 import pytest
 from stepladder.core.data.columns import Columns
 from stepladder.core.errors import RowFault
-from stepladder.core.method import SourceRow
+from stepladder.core.source import SourceRow
 from stepladder.core.types import Message
 from stepladder.plugins.tasks.classify import Classify
 from stepladder.plugins.tasks.generate import Generate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from stepladder.core.method import Metric
+from stepladder.core.metric import Metric
 from stepladder.core.types import Record
 
 

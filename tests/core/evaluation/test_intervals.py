@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 from stepladder.core.evaluation.intervals import RESAMPLES, bootstrap, draws, measure, wilson
-from stepladder.core.method import Metric
+from stepladder.core.metric import Metric
 from stepladder.plugins.metrics.macro_f1 import MacroF1
 from stepladder.plugins.metrics.perplexity import Perplexity
 

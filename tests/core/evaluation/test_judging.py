@@ -10,7 +10,8 @@ import pytest
 from pydantic import Field
 from stepladder.core.errors import StepError
 from stepladder.core.evaluation.judging import ask, ask_all
-from stepladder.core.method import Contest, Contestant, Gate, Settings, Verdict
+from stepladder.core.gate import Contest, Contestant, Gate, Verdict
+from stepladder.core.method import Settings
 
 
 class Open(Gate):

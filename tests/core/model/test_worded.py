@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from stepladder.core.decoder import Decoder
 from stepladder.core.errors import DataError, ModelError
-from stepladder.core.method import DataSchema, Decoder, Prompt, Settings
+from stepladder.core.method import DataSchema, Prompt, Settings
 from stepladder.core.model.base import Base
 from stepladder.core.model.engine import Engine, PlainEngine
 from stepladder.core.model.worded import OptionScore, Worded

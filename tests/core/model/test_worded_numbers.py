@@ -1,6 +1,7 @@
 """Worded candidates of tasks that are answered by a number."""
 
-from stepladder.core.method import DataSchema, Decoder, Prompt, Settings
+from stepladder.core.decoder import Decoder
+from stepladder.core.method import DataSchema, Prompt, Settings
 from stepladder.core.model.worded import Worded
 from stepladder.core.types import Answer, Example
 from stepladder.plugins.methods.zero_shot import ZeroShot

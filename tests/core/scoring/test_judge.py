@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from stepladder.core.decoder import Attempt
 from stepladder.core.errors import StepError
-from stepladder.core.method import Attempt
 from stepladder.core.scoring.judge import ProcessJudge
 from stepladder.core.types import Example, Message
 from stepladder.plugins.scorers.callable import CallableScorer
@@ -80,7 +80,7 @@ def test_a_scorer_that_cannot_be_made_is_told_by_name():
 
 def test_the_expected_answer_does_not_reach_the_scorer(tmp_path, monkeypatch):
     (tmp_path / "curious_scorer.py").write_text(
-        "from stepladder.core.method import Scorer\n"
+        "from stepladder.core.decoder import Scorer\n"
         "class Curious(Scorer):\n"
         "    name = 'curious'\n"
         "    def score(self, example, answer, ended):\n"
@@ -105,7 +105,7 @@ def test_the_process_ends_with_its_parent_even_where_both_hang(tmp_path):
     told = tmp_path / "pid"
     program = (
         "from stepladder.core.scoring.judge import ProcessJudge\n"
-        "from stepladder.core.method import Attempt\n"
+        "from stepladder.core.decoder import Attempt\n"
         "from stepladder.core.types import Example\n"
         "from stepladder.plugins.scorers.callable import CallableScorer\n"
         "settings = CallableScorer.Settings(function='hanging:judge', seconds=2)\n"

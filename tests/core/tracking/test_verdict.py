@@ -12,7 +12,7 @@ ENTRY = {
 }
 LISTENER = """
 from stepladder.core.hookspecs import hookimpl
-from stepladder.core.method import Gate
+from stepladder.core.gate import Gate
 import json, os
 
 STEPLADDER_API = 1
@@ -218,7 +218,7 @@ def test_nothing_is_judged_where_the_challenger_is_champion_already(judge, clien
 
 def test_tags_keep_within_the_limits_of_mlflow(client, registered):
     from stepladder.core.evaluation.judging import Judgement
-    from stepladder.core.method import Verdict
+    from stepladder.core.gate import Verdict
     from stepladder.core.tracking.verdict import Ruling, tags_of
 
     figures = {"share of `a/b`": 0.5, "long" * 100: 1}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from stepladder.core.method import Writer
+from stepladder.core.decoder import Writer
 from stepladder.core.types import Answer, Example, Sampling, Written
 from stepladder.plugins.decoders.greedy import Greedy
 from stepladder.plugins.decoders.sample import Sample

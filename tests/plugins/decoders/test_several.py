@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from stepladder.core.method import Attempt, Judge, Writer
+from stepladder.core.decoder import Attempt, Judge, Writer
 from stepladder.core.types import Answer, Example, Sampling, Written
 from stepladder.plugins.decoders.beam import Beam
 from stepladder.plugins.decoders.best_of_n import BestOfN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stepladder.core.method import Contest, Contestant
+from stepladder.core.gate import Contest, Contestant
 from stepladder.core.types import Record
 
 ENTRY = {

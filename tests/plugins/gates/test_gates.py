@@ -6,7 +6,7 @@ import math
 
 import pytest
 from stepladder.core.errors import PluginError
-from stepladder.core.method import Contestant
+from stepladder.core.gate import Contestant
 from stepladder.core.types import Record
 
 from .conftest import ENTRY, right

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 from stepladder.core.data.demonstrations import spread
 from stepladder.core.evaluation.score import records
-from stepladder.core.method import DataSchema, Metric, Prompt
+from stepladder.core.method import DataSchema, Prompt
+from stepladder.core.metric import Metric
 from stepladder.core.training.context import FitContext
 from stepladder.core.types import Example, Message, Record
 from stepladder.plugins.decoders.greedy import Greedy
