@@ -11,7 +11,7 @@ from stepladder.core.environment import bootstrap, home, without_credentials
 
 
 @pytest.fixture(autouse=True)
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment of nothing but a user's folder; restored afterwards."""
     monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "PATH": "/usr/bin"})
     monkeypatch.setattr(Path, "home", lambda: tmp_path)

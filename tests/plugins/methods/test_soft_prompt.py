@@ -13,7 +13,7 @@ from stepladder.core.model.base import Base
 from stepladder.core.model.engine import make_engine
 from stepladder.core.model.root import learned_length
 from stepladder.core.training.context import FitContext
-from stepladder.core.types import Encoded
+from stepladder.core.types import Encoded, Sampling
 from stepladder.plugins.decoders.greedy import Greedy
 from stepladder.plugins.methods.soft_prompt import NAME, SoftPrompt
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -162,4 +162,4 @@ def test_an_answer_for_which_there_is_no_room_is_told(base: Base, toy, tmp_path)
     with pytest.raises(
         StepError, match=r"attends to 512, 100 learned ones before them included: lower length"
     ):
-        fitted.write(toy.train.examples()[:1], temperature=0, top_k=None, top_p=1, seed=0)
+        fitted.write(toy.train.examples()[:1], Sampling())
