@@ -115,7 +115,7 @@ def main() -> None:
         lines = (rows_folder("clinc150_20") / "train.jsonl").read_text().splitlines()
         labels = {json.loads(line)["intent"] for line in lines}
         heading(
-            "One base by URL and on this machine: clinc150_20, 100 test rows",
+            "One base by URL and on this machine: clinc150_20, 60 test rows",
             {name: version(name) for name in ("torch", "transformers", "httpx")},
         )
         show(
