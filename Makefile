@@ -17,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/stepladder run examples/support/stepladder.yaml
 
 test: $(STAMP)
-	$(BIN)/pytest -m "not bench and not faults"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not bench and not faults"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

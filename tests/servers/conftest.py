@@ -451,8 +451,10 @@ def last(whole, client, tmp_path):
     from mlflow.artifacts import download_artifacts
 
     _, run_dir = whole
-    (step,) = (run_dir.parent / "steps").glob("register-*[0-9a-f]")
-    spec = json.loads((step / "spec.json").read_text())
+    specs = (
+        json.loads(path.read_text()) for path in run_dir.parent.glob("steps/register-*[0-9a-f]/spec.json")
+    )
+    spec = next(spec for spec in specs if spec["run"]["run_dir"] == str(run_dir))
     compared = json.loads(Path(spec["needs"]["compare"], "result.json").read_text())
     package = download_artifacts("models:/whole@challenger/artifacts/served", dst_path=tmp_path)
     return Last(spec, compared, Path(package))

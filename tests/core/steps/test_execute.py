@@ -27,7 +27,6 @@ def test_a_step_leaves_its_files_what_it_was_told_and_what_it_cost(store, childr
     assert second.status == "ok"
     assert second.folder == store.folder / f"render-{render.fingerprint[:16]}"
     assert second.result["kind"] == "render"
-    assert second.result["heavy"] == []
     assert json.loads((second.folder / "spec.json").read_text())["needs"] == {"read": str(first.folder)}
     assert (second.folder / "log.txt").read_text() == "render at work\n"
     outcome = json.loads((second.folder / "outcome.json").read_text())

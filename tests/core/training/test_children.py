@@ -59,10 +59,22 @@ def test_a_child_returns_its_result_and_its_log(children, tmp_path):
     assert ended.seconds > 0
 
 
-def test_a_child_does_not_import_the_main_module_of_its_parent(children, tmp_path):
-    assert "pytest" in sys.modules
-    ended = children.run("succeed", {"value": 3}, tmp_path, lambda line: None)
-    assert ended.result["modules"] == []
+IMPORTING = """
+import sys, wave
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from stepladder.core.training.children import Children
+children = Children(kinds="plain", preload=())
+print(children.run("succeed", {"value": 3}, Path(sys.argv[2]), lambda line: None).result["modules"])
+"""
+
+
+def test_a_child_does_not_import_the_main_module_of_its_parent(tmp_path):
+    main = tmp_path / "importing.py"
+    main.write_text(IMPORTING)
+    command = [sys.executable, main, KINDS, tmp_path]
+    ended = subprocess.run(command, env={**os.environ, "VARIABLE": ""}, stdout=subprocess.PIPE, check=True)
+    assert ended.stdout == b"[]\n"
 
 
 def test_an_error_of_the_user_keeps_its_message_and_exit_code(children, tmp_path):

@@ -10,7 +10,7 @@ def run(spec, folder):
     print("10 %\r50 %\r100 %")
     print("no newline at the end", end="")
     (folder / "made.txt").write_text("made")
-    modules = [name for name in ("prefect", "mlflow", "torch", "pytest") if name in sys.modules]
+    modules = [name for name in ("wave", "prefect", "mlflow", "torch", "pytest") if name in sys.modules]
     return {
         "given": spec["value"],
         "modules": modules,
