@@ -7,6 +7,7 @@ StepladderError
 │   ├── ModelError        the base model or an adapter
 │   └── PluginError       a plugin asked for by name
 ├── StepError             a step failed for another reason: exit code 1
+│   └── DiskFull          nothing more can be written, whatever is tried
 └── GateError             a gate said no: exit code 3
 
 RowFault is no failure: it marks one row as quarantined, with the reason.
@@ -55,6 +56,10 @@ class PluginError(InputError):
 
 class StepError(StepladderError):
     """A step failed for a reason that is not the user's input."""
+
+
+class DiskFull(StepError):
+    """There is no room for what a step writes: the run ends, since every other step would fail too."""
 
 
 class GateError(StepladderError):

@@ -1,13 +1,23 @@
-"""What several parts do with files: hold a lock that ends with its holder, and link without copying."""
+"""What several parts do with files: locks that end with their holder, links, and how a full disk is told."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from .environment import home
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# How libraries tell of it that pass no number on: safetensors and others in Rust, SQLite.
+NO_ROOM_SAID = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+MOST_CAUSES = 50  # they may go in a circle
 
 
 @contextlib.contextmanager
@@ -38,3 +48,31 @@ def _link_file(source: str | Path, target: str | Path) -> None:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links
         shutil.copy2(source, target)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether this error, or one that led to it, is that of a disk without room."""
+    return any(map(_says_no_room, itertools.islice(_causes(error), MOST_CAUSES)))
+
+
+def no_room(who: str, *folders: Path) -> str:
+    """The message for the user; the full one is that with least room of these folders, the home and /tmp."""
+    places = [each for each in (*folders, home(), Path(tempfile.gettempdir())) if each.is_dir()]
+    free = {each: shutil.disk_usage(each).free for each in places}
+    fullest = min(free, key=lambda each: free[each])
+    return (
+        f"{who}: the disk is full: {free[fullest]:,} bytes are free in {fullest}: make room there and do the "
+        "same again; finished steps are kept"
+    )
+
+
+def _says_no_room(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return True
+    return any(said in str(error) for said in NO_ROOM_SAID)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

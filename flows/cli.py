@@ -9,6 +9,7 @@ import importlib
 import os
 import pkgutil
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ import typer
 from .. import __version__
 from ..core.environment import bootstrap
 from ..core.errors import StepladderError
+from ..core.files import is_disk_full, no_room
 from . import commands
 
 DEBUG = "STEPLADDER_DEBUG"
@@ -29,6 +31,9 @@ def main() -> None:
     except StepladderError as error:
         raise SystemExit(_tell(error, f"stepladder: {error}", error.exit_code)) from None
     except Exception as error:
+        if is_disk_full(error):
+            text = no_room(f"stepladder: {error}", Path.cwd())
+            raise SystemExit(_tell(error, text, StepladderError.exit_code)) from None
         lines = [*str(error).splitlines(), ""]
         hint = "`stepladder --debug ...` shows where"
         text = f"stepladder: unexpected {type(error).__name__}: {lines[0]} ({hint})"

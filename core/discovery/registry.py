@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ from ..errors import PluginError, did_you_mean
 from ..hookspecs import PROJECT
 from ..places import file_name
 from . import loading
+from .apart import Ended, apart
 from .contract import KINDS
 from .found import Found, PluginInfo, find_plugins
+from .rehearsal import rehearse
 
 if TYPE_CHECKING:
     from ..decoder import Decoder, Scorer
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ..method import Method, Task
     from ..metric import Metric
     from ..source import Source
+
+LISTENER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Registry:
     def fire(self, event: str, **arguments: Any) -> list[str]:
         """Call every plugin's hook `stepladder_<event>`; returns what went wrong as text, never raises.
 
-        Each implementation gets copies of its own, so that one cannot change what another sees.
+        Each is called in a fork of this process: none can end or hold up the step, or change what others see.
         """
         hook = f"{PROJECT}_{event}"
         assert hook in loading.hook_names(), f"there is no event {event!r}"
@@ -138,14 +142,9 @@ class Registry:
     def _tell(self, listener: PluginInfo, hook: str, arguments: Mapping[str, Any]) -> str | None:
         plugin = self.manager.get_plugin(listener.name)
         assert plugin is not None, "plugins that are ok are registered"
-        try:
-            loading.call_apart(self.manager, plugin, hook, **copy.deepcopy(dict(arguments)))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            who = f"{listener.name} ({listener.distribution} {listener.version})"
-            return f"plugin {who}: {hook} raised {loading.describe(error)}"
-        return None
+        fault = _told_apart(partial(loading.call_apart, self.manager, plugin, hook, **arguments))
+        who = f"{listener.name} ({listener.distribution} {listener.version})"
+        return f"plugin {who}: {hook} {fault}" if fault else None
 
     def _named(self, kind: str, name: str) -> type[Any]:
         known = self.classes[kind]
@@ -164,6 +163,22 @@ class Registry:
         return ""
 
 
+def _told_apart(call: Callable[[], object]) -> str:
+    """What went wrong in the call, done in a fork; empty where nothing did."""
+
+    def work() -> str:
+        try:
+            call()
+        except BaseException as error:
+            return f"raised {loading.describe(error)}"
+        return ""
+
+    try:
+        return apart(work, LISTENER_SECONDS)
+    except Ended as error:
+        return str(error)
+
+
 def discover() -> Registry:
     """Import all plugins and ask them what they give. Raises nothing for a plugin that is faulty."""
     found = find_plugins()
@@ -173,6 +188,7 @@ def discover() -> Registry:
     for each in found:
         try:
             loading.let_in(each, found)
+            rehearse(each)
             plugin = loading.load(each)
             loading.register(manager, each, plugin)
             registered[each.info.name] = (each, plugin)

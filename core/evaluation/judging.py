@@ -53,8 +53,8 @@ def ask(name: str, settings: Mapping[str, Any], contest: Contest, registry: Regi
         return _checked(_make(name, settings, registry).judge(contest))
     except StepladderError as error:
         return Verdict(False, str(error))
-    except Exception as error:
-        return Verdict(False, f"the gate itself failed: {type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:
+        return Verdict(False, f"the gate itself failed: {type(error).__name__}: {error!s:.300}")
 
 
 def without_champion(contest: Contest) -> Verdict | None:

@@ -17,6 +17,10 @@ from ..types import Example, Interval, Prediction, Record
 from .intervals import measure
 
 
+class MetricFailed(StepError):
+    """A metric could not be computed of a candidate's answers."""
+
+
 def records(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Record]:
     """Join each example with what was said of it. Raises StepError where they do not match, in order."""
     if len(examples) != len(predictions):
@@ -58,7 +62,18 @@ def read_predictions(path: Path) -> list[Record]:
 
 
 def evaluate(rows: Sequence[Record], metrics: Sequence[Metric]) -> dict[str, Interval]:
-    """Every metric that applies to `rows`, by name; empty where there are no rows."""
-    if not rows:
-        return {}
-    return {metric.name: measure(metric, rows) for metric in metrics if metric.applies(rows)}
+    """Every metric that applies to `rows`, by name; empty where there are no rows.
+
+    Raises MetricFailed where one of them does.
+    """
+    figures = {metric.name: _figure(metric, rows) for metric in metrics} if rows else {}
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _figure(metric: Metric, rows: Sequence[Record]) -> Interval | None:
+    try:
+        return measure(metric, rows) if metric.applies(rows) else None
+    except (Exception, SystemExit) as error:
+        raise MetricFailed(
+            f"the metric {metric.name} failed: {type(error).__name__}: {error!s:.300}"
+        ) from error

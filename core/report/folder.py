@@ -44,6 +44,19 @@ def judged_on_the_same_rows(run: Mapping[str, Any]) -> int:
     return sum(digest == run["data_sha256"].get("test") for digest in known.values())
 
 
+def begin(old: Path) -> Path:
+    """An empty folder for what is to take the place of `old`; those that killed runs have left go.
+
+    To be called by one process at a time.
+    """
+    for ending in ("new", "gone"):
+        for left in old.parent.glob(f".{old.name}.*.{ending}"):
+            shutil.rmtree(left, ignore_errors=True)
+    new = old.with_name(f".{old.name}.{os.getpid()}.new")
+    new.mkdir(parents=True)
+    return new
+
+
 def replace(new: Path, old: Path) -> None:
     """Put the folder `new` in the place of `old`, whether that is there or not."""
     gone = old.with_name(f".{old.name}.{os.getpid()}.gone")

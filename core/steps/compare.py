@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..discovery import discover
 from ..evaluation import reason, table
 from ..evaluation.choose import Choice, Contender, Rule, choose
 from ..evaluation.compare import paired
-from ..evaluation.score import evaluate, read_predictions
+from ..evaluation.score import MetricFailed, evaluate, read_predictions
 from ..evaluation.slices import Slice, slices
 from ..metric import Metric
 from ..types import Interval, Record
@@ -80,7 +81,16 @@ def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Seque
     entry = _unjudged(candidate, spec)
     if f"evaluate:{candidate['id']}" not in spec["needs"]:
         return Judged({**entry, **spec["failures"][candidate["id"]]})
-    evaluated = Path(spec["needs"][f"evaluate:{candidate['id']}"])
+    try:
+        return _judge_answers(entry, spec, metrics)
+    except MetricFailed as error:
+        say("".join(traceback.format_exception(error)))
+        return Judged({**entry, "status": "failed", "error": str(error)})
+
+
+def _judge_answers(entry: Json, spec: Mapping[str, Any], metrics: Sequence[Metric]) -> Judged:
+    """Raises MetricFailed."""
+    evaluated = Path(spec["needs"][f"evaluate:{entry['id']}"])
     predictions = evaluated / "predictions.jsonl"
     test, validation = read_predictions(predictions), read_predictions(evaluated / VALIDATION)
     figures, validation_figures = evaluate(test, metrics), evaluate(validation, metrics)
@@ -97,12 +107,12 @@ def _judge(candidate: Mapping[str, Any], spec: Mapping[str, Any], metrics: Seque
     }
     if parts := _slices(test, metrics):
         done["slices"] = parts
-    fitted = _read(spec["needs"][f"fit:{candidate['id']}"], "result.json")
+    fitted = _read(spec["needs"][f"fit:{entry['id']}"], "result.json")
     if fitted.get(NOTES):
         done[NOTES] = fitted[NOTES]
     faults = _read(str(evaluated), "result.json").get("scorer_faults")
     done |= {"scorer_faults": faults} if faults is not None else {}
-    others = builds_on(candidate["id"], spec["candidates"])
+    others = builds_on(entry["id"], spec["candidates"])
     return Judged({**entry, **done}, test, validation, len(others))
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError
-from ..training.children import ERROR, Children, Ended, Failure
+from ..errors import DiskFull, InputError
+from ..files import is_disk_full, no_room
+from ..training.children import DISK_FULL, ERROR, Children, Ended, Failure
 from .graph import Node
 from .store import Place, Store, is_whole, read_result, remove
 
@@ -43,7 +44,10 @@ class Outcome:
 def execute(
     node: Node, folders: Mapping[str, Path | None], store: Store, children: Children, log: Log
 ) -> Outcome:
-    """Do `node`, given the folder of each node that it needs (None if that one was skipped)."""
+    """Do `node`, given the folder of each node that it needs (None if that one was skipped).
+
+    Raises DiskFull where there is no room for what it writes.
+    """
     failed = _failed_needs(node, folders)
     if failed and not _can_run(node, failed):
         return Outcome("skipped", failure=_skipped(failed))
@@ -51,7 +55,12 @@ def execute(
     with store.locked(place, lambda: log("waiting: another run is doing this step")):
         if node.reusable and is_whole(place.final):
             return read_outcome(place.final, "reused")
-        return _run(node, _spec(node, folders, failed, place), place, children, log)
+        try:
+            return _run(node, _spec(node, folders, failed, place), place, children, log)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            raise _out_of_room(place, no_room(node.title, store.folder)) from error
 
 
 def look_up(node: Node, folders: Mapping[str, Path | None], store: Store) -> Outcome | None:
@@ -162,12 +171,20 @@ def _run(node: Node, spec: dict[str, Any], place: Place, children: Children, log
     folder = place.begin()
     (folder / SPEC).write_text(json.dumps(spec, indent=2))
     ended = children.run(node.kind, spec, folder, log)
+    if ended.failure and ended.failure.type == DISK_FULL:
+        raise _out_of_room(place, ended.failure.message)
     (folder / OUTCOME).write_text(json.dumps(_figures(ended)))
     if ended.failure is None:
         return read_outcome(place.finish())
     if ended.failure.exit_code == InputError.exit_code:  # nothing to continue from: the input must change
         remove(place.scratch)
     return read_outcome(place.fail())
+
+
+def _out_of_room(place: Place, message: str) -> DiskFull:
+    """What is half-written gives its room back; the scratch folder stays for the next try."""
+    remove(place.partial)
+    return DiskFull(message)
 
 
 def _figures(ended: Ended) -> dict[str, Any]:

@@ -6,7 +6,6 @@ It holds hard links to what the steps left, so that it costs no second copy of a
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,16 @@ from typing import Any
 from ..data.near import NEAR_FILE
 from ..discovery import discover
 from ..files import link
-from ..report.folder import GRAPH, PAGE, PICTURE, RESULT, judged_on_the_same_rows, replace, write_config
+from ..report.folder import (
+    GRAPH,
+    PAGE,
+    PICTURE,
+    RESULT,
+    begin,
+    judged_on_the_same_rows,
+    replace,
+    write_config,
+)
 from ..report.page import Page, write_page
 from .candidate import say
 from .compare import DETAILS
@@ -32,8 +40,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     sources = Sources(spec["needs"], spec["failed"])
     run_dir = Path(spec["run"]["run_dir"])
     before = _read(run_dir / RESULT)
-    new = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.new")
-    new.mkdir(parents=True)
+    new = begin(run_dir)
     result = _result(spec, sources)
     _link_all(new, spec, sources)
     write_config(new, spec["config"], spec["run"])

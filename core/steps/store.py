@@ -42,7 +42,9 @@ class Place:
         return self._beside("scratch")
 
     def begin(self) -> Path:
-        """An empty folder to work in."""
+        """An empty folder to work in, and nothing beside it that a killed run was about to delete."""
+        for gone in self.final.parent.glob(f"{self.final.name}.*.gone"):
+            remove(gone)
         if self.partial.exists():
             # The child of a killed run may live for a moment more: take the folder away before emptying it.
             remove(_renamed(self.partial, self._beside(f"{os.getpid()}.gone")))

@@ -29,6 +29,7 @@ from typing import IO, Any
 
 from ..environment import without_credentials
 from ..errors import StepError, StepladderError
+from ..files import is_disk_full, no_room
 
 Log = Callable[[str], None]
 KINDS = "stepladder.core.steps"
@@ -36,6 +37,12 @@ PRELOAD = ("stepladder.core.training.preload",)
 LOG, RESULT, ERROR, USAGE = "log.txt", "result.json", "error.json", "usage.json"
 POLL_SECONDS = 0.1
 LAST_LINES = 15
+# A plugin may print without end, or raise with a text of any length: so much of it goes further than the log.
+MOST_AT_ONCE = 2**13
+LONGEST_MESSAGE = 10_000
+# With this exit code a child says what it cannot write.
+FULL = os.EX_IOERR
+DISK_FULL = "DiskFull"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Children:
         finally:
             exit_code = self._end(process)
         seconds = time.monotonic() - started
-        failure = self._cut_short(kind, exit_code)
+        failure = self._cut_short(kind, exit_code) or _out_of_room(kind, exit_code, folder)
         if not in_time:
             failure = Failure("Timeout", f"{kind}: not done within {timeout_seconds} seconds")
         return _ended(kind, folder, exit_code, seconds, failure)
@@ -162,30 +169,41 @@ def _hidden_main() -> Iterator[None]:
 def _follow(process: ForkServerProcess, path: Path, log: Log, timeout_seconds: float | None) -> bool:
     """Forward the growing file line by line until the child ends; False if its time is up first."""
     deadline = time.monotonic() + timeout_seconds if timeout_seconds else float("inf")
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        rest = ""
+    with path.open("rb") as file:
+        rest = b""
         while True:
             ended = bool(wait([process.sentinel], timeout=POLL_SECONDS))
             rest = _forward(file, rest, log)
             if ended:
+                rest = _forward(file, rest, log)  # the last part, where some was passed over
                 _forward_line(rest, log)
                 return True
             if time.monotonic() > deadline:
                 return False
 
 
-def _forward(file: IO[str], rest: str, log: Log) -> str:
-    """Forward the whole lines that are new; returns the beginning of the next one."""
-    *lines, rest = (rest + file.read()).split("\n")
+def _forward(file: IO[bytes], rest: bytes, log: Log) -> bytes:
+    """Forward the whole lines that are new; returns the beginning of the next one.
+
+    Of more than can be read at once the first part and, by the next call, the last one.
+    """
+    *lines, rest = (rest + file.read(MOST_AT_ONCE)).split(b"\n")
     for line in lines:
         _forward_line(line, log)
-    return rest
+    over = os.fstat(file.fileno()).st_size - file.tell() - MOST_AT_ONCE
+    if over <= 0:
+        return rest
+    _forward_line(rest, log)
+    log(f"… {over:,} bytes are passed over here; the log has them: {file.name}")
+    file.seek(over, os.SEEK_CUR)
+    return b""
 
 
-def _forward_line(line: str, log: Log) -> None:
-    visible = line.rstrip("\r").rpartition("\r")[2]  # a progress bar overwrites its own line
+def _forward_line(line: bytes, log: Log) -> None:
+    text = line.decode(errors="replace").rstrip("\r")
+    visible = text.rpartition("\r")[2]  # a progress bar overwrites its own line
     if visible.strip():
-        log(visible)
+        log(visible[:MOST_AT_ONCE])
 
 
 def _kill(process: ForkServerProcess) -> None:
@@ -202,7 +220,7 @@ def _ended(kind: str, folder: Path, exit_code: int, seconds: float, failure: Fai
     if failure is None and result is None:
         error = _read(folder / ERROR)
         failure = Failure(**error) if error else _crash(kind, folder, exit_code)
-    if failure is not None:
+    if failure is not None and failure.type != DISK_FULL:
         (folder / RESULT).unlink(missing_ok=True)
         (folder / ERROR).write_text(json.dumps(failure.to_json(), indent=2))
     return Ended(result, failure, seconds, usage.get("peak_memory_bytes"))
@@ -224,9 +242,20 @@ def _crash(kind: str, folder: Path, exit_code: int) -> Failure:
         how = f"was killed by {signal.Signals(-exit_code).name}"
     if exit_code == -signal.SIGKILL:
         how += " (most often: the machine ran out of memory)"
-    lines = (folder / LOG).read_text(errors="replace").splitlines()[-LAST_LINES:]
-    last = "\n".join(f"  {line}" for line in lines) or "  (empty)"
+    last = "\n".join(f"  {line}" for line in _last_lines(folder / LOG)) or "  (empty)"
     return Failure("Crash", f"{kind}: the child process {how}; the last lines of its log:\n{last}")
+
+
+def _out_of_room(kind: str, exit_code: int, folder: Path) -> Failure | None:
+    """The failure of a child that could not even write down why it failed."""
+    return Failure(DISK_FULL, no_room(kind, folder)) if exit_code == FULL else None
+
+
+def _last_lines(path: Path) -> list[str]:
+    """Of the log, however long it is."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - MOST_AT_ONCE))
+        return file.read().decode(errors="replace").splitlines()[-LAST_LINES:]
 
 
 # Below runs in the child.
@@ -240,15 +269,28 @@ def _child(work: Work) -> None:
     os.environ.clear()
     os.environ.update(work.environment)
     try:
-        result = _run(work)
-        _write(folder / RESULT, result)
+        _do(work, folder)
     except BaseException as error:
-        failure = _failure(error)
-        if not isinstance(error, StepladderError):  # those say all there is to know
-            sys.stderr.write(failure.traceback)
-        _write(folder / ERROR, failure.to_json())
-    finally:
-        _write(folder / USAGE, {"peak_memory_bytes": peak_memory_bytes()})
+        if is_disk_full(error):
+            os._exit(FULL)
+        raise
+
+
+def _do(work: Work, folder: Path) -> None:
+    try:
+        _write(folder / RESULT, _run(work))
+    except BaseException as error:
+        if is_disk_full(error):
+            raise
+        _tell(folder, error)
+    _write(folder / USAGE, {"peak_memory_bytes": peak_memory_bytes()})
+
+
+def _tell(folder: Path, error: BaseException) -> None:
+    failure = _failure(error)
+    if not isinstance(error, StepladderError):  # those say all there is to know
+        sys.stderr.write(failure.traceback)
+    _write(folder / ERROR, failure.to_json())
 
 
 def _end_with_parent() -> None:
@@ -289,11 +331,16 @@ def _run(work: Work) -> dict[str, Any]:
 
 def _failure(error: BaseException) -> Failure:
     """Of the error without any credentials that an address in its text may hold."""
-    kind, said = type(error).__name__, without_credentials(str(error))
-    trace = without_credentials("".join(traceback.format_exception(error)))
+    kind, said = type(error).__name__, _bounded(without_credentials(str(error)))
+    trace = without_credentials("".join(traceback.format_exception(error)))[-LONGEST_MESSAGE:]
     if isinstance(error, StepladderError):
         return Failure(kind, said, error.exit_code, trace)
     return Failure(kind, f"{kind}: {said}", 1, trace)
+
+
+def _bounded(text: str) -> str:
+    over = len(text) - LONGEST_MESSAGE
+    return f"{text[:LONGEST_MESSAGE]}… ({over:,} characters more)" if over > 0 else text
 
 
 def peak_memory_bytes() -> int:

@@ -52,10 +52,11 @@ def stepladder_sources(): return [Reader]
 EVENT = (
     HEAD
     + """
-SEEN = []
+import os
+from pathlib import Path
 @hookimpl
 def stepladder_run_started(run):
-    SEEN.append(run["name"])
+    Path(os.environ["SEEN"], __name__).write_text(run["name"])
     {then}
 """
 )
@@ -260,18 +261,66 @@ def test_the_longest_suffix_chooses_the_source(install: Install) -> None:
     assert registry.source_for("a.b.tab.zz").name == "packed"
 
 
-def test_events_reach_every_listener_and_faults_come_back_as_text(install: Install) -> None:
+def test_events_reach_every_listener_and_faults_come_back_as_text(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEEN", str(tmp_path))
     install("calm", EVENT.format(then="run['nested']['list'].append(1)"))
+    install("ending", EVENT.format(then="os._exit(7)"))
     install("failing", EVENT.format(then="raise SystemExit('disk full')"))
+    install("hanging", EVENT.format(then="import time; time.sleep(600)"))
+    monkeypatch.setattr("stepladder.core.discovery.registry.LISTENER_SECONDS", 1.0)
     registry = discover()
     run = {"name": "intents", "nested": {"list": []}}
+    hook = "stepladder_run_started"
     assert registry.fire("run_started", run=run) == [
-        "plugin failing (failing 0.2): stepladder_run_started raised SystemExit: disk full"
+        f"plugin ending (ending 0.2): {hook} ends the process that calls it (exit code 7)",
+        f"plugin failing (failing 0.2): {hook} raised SystemExit: disk full",
+        f"plugin hanging (hanging 0.2): {hook} is not done within 1 seconds",
     ]
-    assert sys.modules["calm_module"].SEEN == ["intents"]
-    assert sys.modules["failing_module"].SEEN == ["intents"]
+    for name in ("calm", "ending", "failing", "hanging"):
+        assert (tmp_path / f"{name}_module").read_text() == "intents"
     assert run == {"name": "intents", "nested": {"list": []}}
     assert registry.fire("promoted", promotion={}) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "how"),
+    [
+        ("import os; os._exit(7)", "exit code 7"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+        (HEAD + "import os\n@hookimpl\ndef stepladder_metrics(): os._exit(0)", "exit code 0"),
+    ],
+)
+def test_a_plugin_that_ends_its_process_is_left_out(install: Install, source: str, how: str) -> None:
+    install("deadly", source)
+    install("lengths", METRIC.format(name="length"))
+    registry = discover()
+    deadly = plugin(registry, "deadly")
+    said = f"cannot be imported: it ends the process that calls it ({how})"
+    assert (deadly.status, deadly.error) == ("disabled", said)
+    assert "length" in registry.metrics
+
+
+def test_a_plugin_that_hangs_is_left_out(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepladder.core.discovery.rehearsal.SECONDS", 1.0)
+    install("hanging", "import time; time.sleep(600)")
+    assert plugin(discover(), "hanging").error == "cannot be imported: it is not done within 1 seconds"
+
+
+def test_a_plugin_is_rehearsed_once_for_each_state_of_its_file(
+    install: Install, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    count = "import os; print('said'); open(os.environ['SEEN'], 'a').write('+')\n"
+    path = install("lengths", count + METRIC.format(name="length"))
+    for text, times in ((None, 2), (None, 3), ("# changed\n", 5)):
+        if text:
+            path.write_text(path.read_text() + text)
+        sys.modules.pop("lengths_module", None)
+        assert plugin(discover(), "lengths").status == "ok"
+        assert (tmp_path / "seen").read_text() == "+" * times
+    assert capfd.readouterr().out == "said\n" * 3, "the rehearsal says nothing"
 
 
 def test_the_listing_is_cached_and_then_imports_no_plugin(own_home: Path) -> None:

@@ -106,6 +106,27 @@ def test_a_crash_is_told_with_the_last_lines(children, tmp_path, how, said):
     assert (tmp_path / "error.json").exists()
 
 
+def test_of_a_flood_the_log_has_all_and_those_who_watch_some(children, tmp_path):
+    lines = []
+    ended = children.run(
+        "shout", {"how": "print", "lines": 300_000, "characters": 3_000_000}, tmp_path, lines.append
+    )
+    assert ended.failure is None
+    assert lines[0] == "line 0"
+    assert lines[-1] == "the end"
+    assert any("bytes are passed over here; the log has them: " in line for line in lines)
+    assert sum(map(len, lines)) < 500_000
+    assert max(map(len, lines)) <= 8192
+    assert (tmp_path / "log.txt").stat().st_size > 6_000_000
+
+
+def test_a_failure_is_no_longer_than_anybody_reads(children, tmp_path):
+    ended = children.run("shout", {"how": "raise"}, tmp_path, lambda line: None)
+    assert ended.failure.message.startswith("ValueError: xxx")
+    assert ended.failure.message.endswith("x… (2,990,000 characters more)")
+    assert len(ended.failure.traceback) == 10_000
+
+
 @pytest.mark.parametrize("how", ["sleep", "busy"])
 def test_a_child_is_killed_when_its_time_is_up(children, tmp_path, how):
     ended = children.run("die", {"how": how}, tmp_path, lambda line: None, timeout_seconds=0.5)

@@ -36,7 +36,7 @@ register: colours
 COMMAND = [sys.executable, "-c", "from stepladder.flows.cli import main; main()"]
 RUN = ("run", "colours.yaml", "--engine", "inline")
 # What nobody may find once a run has ended well: names under which something is made.
-HALF_WRITTEN = (".partial", ".gone", ".new", ".tmp", ".failed")
+HALF_WRITTEN = (".partial", ".gone", ".new", ".tmp")
 
 
 @dataclass(frozen=True)
