@@ -8,6 +8,8 @@ from .inline import walk as walk_inline
 
 if TYPE_CHECKING:
     from ..core.steps.execute import Outcome
+    from ..core.steps.graph import Graph
+    from ..core.steps.store import Store
     from ..core.training.children import Children
     from .planning import Planned
     from .watch import Watcher
@@ -25,3 +27,17 @@ def walk(engine: Engine, planned: Planned, children: Children, watcher: Watcher)
     from .ladder import walk as walk_with_prefect
 
     return walk_with_prefect(planned.graph, planned.store, children, watcher, planned.run_dir.name)
+
+
+def walk_promotion(
+    engine: Engine, children: Children, watcher: Watcher, name: str, graph: Graph, store: Store
+) -> dict[str, Outcome]:
+    """Do every step of a promotion, which Prefect knows by `name`; the outcome of each by its id."""
+    if engine == "inline":
+        return walk_inline(graph, store, children, watcher)
+    from .prefect_home import quiet_prefect
+
+    quiet_prefect()
+    from .promote import walk as walk_with_prefect
+
+    return walk_with_prefect(graph, store, children, watcher, name)

@@ -9,13 +9,10 @@ the graph. An event that cannot be sent is a line on the log: what it tells of h
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .prefect_home import quiet_prefect
+from .prefect_home import has_server
 
 if TYPE_CHECKING:
     from prefect.events import Event
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
 
 Log = Callable[[str], None]
 Happened = Literal["registered", "promoted", "rejected", "rolled_back"]
-SERVER = "PREFECT_API_URL"
 SECONDS = 5.0
 
 
@@ -38,27 +34,10 @@ def announce_registered(outcomes: Mapping[str, Outcome], log: Log) -> None:
 def announce(happened: Happened, told: Mapping[str, Any], log: Log) -> None:
     """Send `stepladder.<happened>` with the payload `told`, of which `name` and `version` say of what."""
     try:
-        if _has_server():
+        if has_server():
             _send(_event(f"stepladder.{happened}", told))
     except Exception as error:
         log(f"the event stepladder.{happened} did not reach Prefect: {type(error).__name__}: {error}")
-
-
-def _has_server() -> bool:
-    """Whether there is a server that outlives this process; Prefect is asked only where there may be one."""
-    if "prefect" not in sys.modules:
-        if not (os.environ.get(SERVER) or _profiles().exists()):
-            return False
-        quiet_prefect()
-    from prefect.settings import PREFECT_API_URL
-
-    return bool(PREFECT_API_URL.value())
-
-
-def _profiles() -> Path:
-    """Where `prefect profile` keeps what the user has configured."""
-    folder = os.environ.get("PREFECT_HOME", "~/.prefect")
-    return Path(os.environ.get("PREFECT_PROFILES_PATH", f"{folder}/profiles.toml")).expanduser()
 
 
 def _event(event: str, told: Mapping[str, Any]) -> Event:

@@ -17,9 +17,9 @@ from ..core.steps.store import Store
 from ..core.training.children import Children
 from .events import announce_registered
 from .planning import Request, open_run_folder, plan
-from .prefect_engine import ONE_AT_A_TIME, FlowRun, Outcomes, climb, name_flow_run
+from .prefect_engine import ONE_AT_A_TIME, FlowRun, Outcomes, climb_whole, name_flow_run
 from .prefect_engine import walk as walk_as
-from .watch import Silence, Watcher
+from .watch import Watcher
 
 FLOW_NAME = "stepladder"
 
@@ -33,13 +33,13 @@ def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, name:
 def ladder(config: str, overrides: list[str] | None = None, runs: str = "runs") -> State:
     """The flow to serve and to schedule: a whole run, planned when it starts. Paths are on the worker."""
     log = get_run_logger().info
-    children, outcomes = Children(), Outcomes()
+    children = Children()
     try:
         request = Request(Path(config), tuple(overrides or ()), Path(runs))
         planned = plan(request, children, log, announce=True)
         open_run_folder(planned)
         name_flow_run(planned.run_dir.name)
-        climb(planned.graph, planned.store, children, Silence(), outcomes)
+        outcomes = climb_whole(children, planned.graph, planned.store)
     finally:
         children.stop()
     announce_registered(outcomes, log)
@@ -47,11 +47,16 @@ def ladder(config: str, overrides: list[str] | None = None, runs: str = "runs") 
 
 
 def conclude(outcomes: Mapping[str, Outcome]) -> State:
-    """Leave the table in Prefect's own page of the run, and say how the run ended."""
+    """Say how the run ended, and leave its table."""
+    show_table(outcomes)
+    end = ending(outcomes)
+    return Failed(message=end.message) if end.exit_code else Completed(message="All steps are done.")
+
+
+def show_table(outcomes: Mapping[str, Outcome]) -> None:
+    """Leave the table in Prefect's own page of the run."""
     compared = outcomes["compare"].result
     if compared:
         choice = compared["choice"]
         text = f"{compared['table']}\n\n**{choice['id'] or 'nobody'}**: {choice['reason']}\n"
         create_markdown_artifact(text, key="comparison")
-    end = ending(outcomes)
-    return Failed(message=end.message) if end.exit_code else Completed(message="All steps are done.")

@@ -26,7 +26,7 @@ from ..core.steps.execute import Outcome, execute, is_blocked
 from ..core.steps.graph import Graph, Node
 from ..core.steps.store import Store
 from ..core.training.children import Children
-from .watch import Watcher
+from .watch import Silence, Watcher
 
 ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)  # typed otherwise than `flow` asks for
 Outcomes = dict[str, Outcome]
@@ -86,6 +86,13 @@ def climb(graph: Graph, store: Store, children: Children, watcher: Watcher, outc
     for node in graph.nodes:
         if node.id not in outcomes:  # Prefect did not start it, since what it needs has failed
             do(node, {needed: outcomes[needed].folder for needed in node.needs}, get_run_logger().info)
+
+
+def climb_whole(children: Children, graph: Graph, store: Store) -> Outcomes:
+    """Do every node in the body of a flow, with Prefect's log alone looking on; the outcome of each."""
+    outcomes: Outcomes = {}
+    climb(graph, store, children, Silence(), outcomes)
+    return outcomes
 
 
 def name_flow_run(name: str) -> None:

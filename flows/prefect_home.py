@@ -1,12 +1,66 @@
-"""What must be so before Prefect is imported by a command."""
+"""What must be so before Prefect is imported by a command, and which server it has."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+
+from ..core.errors import InputError, StepError
+
+SERVER = "PREFECT_API_URL"
+TO_START = "prefect server start --host 127.0.0.1"
+LOCAL = "http://127.0.0.1:4200/api"
 
 
 def quiet_prefect() -> None:
     """Make Prefect's folder, and leave the console to the command; Prefect's server has the whole log."""
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # it makes the last folder only
+    make_home()
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def make_home() -> None:
+    """Make Prefect's folder, of which Prefect itself makes the last part only."""
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
+def has_server() -> bool:
+    """Whether there is a server that outlives this process; Prefect is asked only where there may be one."""
+    if "prefect" not in sys.modules:
+        if not (os.environ.get(SERVER) or _profiles().exists()):
+            return False
+        quiet_prefect()
+    from prefect.settings import PREFECT_API_URL
+
+    return bool(PREFECT_API_URL.value())
+
+
+def require_server(asked_by: str) -> None:
+    """Raises InputError where no server is configured, StepError where it does not let us in or is silent."""
+    if not has_server():
+        raise InputError(
+            f"{asked_by}: needs a Prefect server that stays, and {SERVER} names none. Start one with "
+            f"`{TO_START}`, and say where it is: export {SERVER}={LOCAL}"
+        )
+    from httpx import HTTPError, HTTPStatusError
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    where = f"{asked_by}: the Prefect server at {PREFECT_API_URL.value()}"
+    try:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(sync_client=True) as client:
+            client.request("GET", "/admin/version")
+    except HTTPStatusError as error:
+        code = error.response.status_code
+        hint = "set PREFECT_API_AUTH_STRING to what PREFECT_SERVER_API_AUTH_STRING is there"
+        raise StepError(f"{where} answers {code}" + (f": {hint}" if code == 401 else "")) from None
+    except HTTPError as error:
+        raise StepError(
+            f"{where} does not answer ({type(error).__name__}): is `{TO_START}` running?"
+        ) from None
+
+
+def _profiles() -> Path:
+    """Where `prefect profile` keeps what the user has configured."""
+    folder = os.environ.get("PREFECT_HOME", "~/.prefect")
+    return Path(os.environ.get("PREFECT_PROFILES_PATH", f"{folder}/profiles.toml")).expanduser()

@@ -15,10 +15,10 @@ from ..core.steps.execute import Outcome
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
 from ..core.training.children import Children
-from .prefect_engine import ONE_AT_A_TIME, FlowRun, Outcomes, climb
+from .prefect_engine import ONE_AT_A_TIME, FlowRun, Outcomes, climb_whole
 from .prefect_engine import walk as walk_as
 from .promotion import Ended, Promotion, carry_out, ended
-from .watch import Silence, Watcher
+from .watch import Watcher
 
 FLOW_NAME = "stepladder-promote"
 
@@ -34,36 +34,27 @@ def promote(name: str, version: str | None = None, to: str | None = None, config
     children = Children()
     promotion = Promotion(name, version, to, Path(config) if config else None)
     try:
-        return conclude(carry_out(promotion, partial(_climb, children), children, get_run_logger().info))
+        return conclude(carry_out(promotion, partial(climb_whole, children), children, get_run_logger().info))
     finally:
         children.stop()
 
 
-def _climb(children: Children, graph: Graph, store: Store) -> Outcomes:
-    outcomes = Outcomes()
-    climb(graph, store, children, Silence(), outcomes)
-    return outcomes
-
-
 def conclude(end: Ended) -> State:
-    """Leave the gates' words in Prefect's own page of the flow run; a gate's no is no failure of the flow."""
+    """How the flow run ends; a gate's no is no failure of it."""
+    show_verdict(end)
+    if end.rejected:
+        return Completed(name="Rejected", message=end.said)
+    return Failed(message=end.said) if end.ending.exit_code else Completed(message=end.said)
+
+
+def show_verdict(end: Ended) -> None:
+    """Leave the gates' words in Prefect's own page of the flow run."""
     if end.verdict:
         create_markdown_artifact(_markdown(end), key="verdict")
-    if end.rejected:
-        return Completed(name="Rejected", message=end.ending.message)
-    if end.ending.exit_code:
-        return Failed(message=end.ending.message)
-    return Completed(message=_said(end))
 
 
 def _conclude_outcomes(outcomes: Mapping[str, Outcome]) -> State:
     return conclude(ended(outcomes))
-
-
-def _said(end: Ended) -> str:
-    if end.promoted is None:
-        return "The version is the champion already."
-    return f"Version {end.promoted['version']} of {end.promoted['name']} is the champion."
 
 
 def _markdown(end: Ended) -> str:

@@ -59,6 +59,15 @@ class Ended:
     def rejected(self) -> bool:
         return self.ending.exit_code == GateError.exit_code
 
+    @property
+    def said(self) -> str:
+        """In one sentence."""
+        if self.ending.exit_code:
+            return self.ending.message
+        if self.promoted is None:
+            return "The version is the champion already."
+        return f"Version {self.promoted['version']} of {self.promoted['name']} is the champion."
+
 
 def carry_out(promotion: Promotion, walk: Walk, children: Children, log: Log) -> Ended:
     """Promote, or find out why not. Promotions to the same name wait for each other."""

@@ -1,13 +1,9 @@
-"""`stepladder check`: everything that can be wrong with a run before it starts.
-
-The rows are read by the run's own step, in a folder that is thrown away; no weights are loaded.
-"""
+"""`stepladder check`: everything that can be wrong with a run before it starts."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,12 +20,11 @@ def check(
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value over the file")] = None,
 ) -> None:
     """Tell all faults of a config, or all its settings."""
-    from ...core.config import load_config
+    from ..checking import check_config
     from ..table import print_table
 
-    resolved = load_config(config, overrides or [])
     guesses: list[str] = []
-    rows = _read_rows(resolved, config, guesses.append)
+    resolved, rows = check_config(config, overrides or [], guesses.append)
     if as_json:
         typer.echo(json.dumps({**_as_json(resolved, rows), "guesses": guesses}, indent=2))
         return
@@ -38,25 +33,6 @@ def check(
     typer.echo(_summary(resolved, rows))
     typer.echo()
     print_table(("setting", "value", "from"), _settings(resolved))
-
-
-def _read_rows(resolved: Resolved, path: Path, say: Callable[[str], None]) -> Mapping[str, Mapping[str, int]]:
-    """The account of each split; `say` is told how rows are read where that is a guess.
-
-    Raises ConfigError for the base, DataError for the rows.
-    """
-    from ...core.errors import ConfigError
-    from ...core.model.locate import base_fault
-    from ...core.steps import read
-
-    base = resolved.config.base
-    fault = base_fault(base, resolved.folder) if base else None
-    if fault:
-        raise ConfigError(str(path), [f"base: {fault}"])
-    spec = {"config": resolved.config.model_dump(mode="json"), "base": None, "needs": {}}
-    with tempfile.TemporaryDirectory(prefix="stepladder-check-") as folder:
-        data: Mapping[str, Mapping[str, int]] = read.read_rows(spec, Path(folder), say)["data"]
-    return data
 
 
 def _summary(resolved: Resolved, rows: Mapping[str, Mapping[str, int]]) -> str:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ...core.steps.execute import Outcome
-    from ...core.steps.graph import Graph
-    from ...core.steps.store import Store
-    from ...core.training.children import Children
-    from ..promotion import Ended
 
 Engine = Literal["prefect", "inline"]
 
@@ -34,55 +26,21 @@ def promote(
 ) -> None:
     """Make the challenger the champion if every gate says yes; exit with 3 if one says no."""
     from ...core.training.children import Children
+    from ..engines import walk_promotion
     from ..promotion import Promotion, carry_out
+    from ..showing import show_promotion
     from ..single import as_error
     from ..table import make_console
+    from ..watch import ConsoleWatcher
 
     console, children = make_console(), Children()
     promotion = Promotion(name, version, to, config)
-
-    def walk(graph: Graph, store: Store) -> dict[str, Outcome]:
-        return _walk(engine, graph, store, children, console, f"promote-{promotion.target}")
-
+    flow_run = f"promote-{promotion.target}"
+    walk = partial(walk_promotion, engine, children, ConsoleWatcher(console), flow_run)
     try:
         end = carry_out(promotion, walk, children, console.out)
     finally:
         children.stop()
-    _show(end)
+    show_promotion(console, end)
     if end.ending.exit_code:
         raise as_error(end.ending.exit_code, end.ending.message, end.ending.traceback)
-
-
-def _walk(
-    engine: Engine, graph: Graph, store: Store, children: Children, console: Console, name: str
-) -> dict[str, Outcome]:
-    from ..watch import ConsoleWatcher
-
-    watcher = ConsoleWatcher(console)
-    if engine == "inline":
-        from ..inline import walk
-
-        return walk(graph, store, children, watcher)
-    from ..prefect_home import quiet_prefect
-
-    quiet_prefect()
-    from ..promote import walk as walk_with_prefect
-
-    return walk_with_prefect(graph, store, children, watcher, name)
-
-
-def _show(end: Ended) -> None:
-    """What each gate said, and who is champion now."""
-    from ..table import print_table
-
-    gates = end.verdict.get("gates", ())
-    if gates:
-        rows = [(each["gate"], "passed" if each["passed"] else "refused", each["reason"]) for each in gates]
-        print_table(("gate", "", "reason"), rows)
-    if end.promoted:
-        told = end.promoted
-        before = f"before: version {told['previous']}" if told["previous"] else "the first one"
-        typer.echo(f"Promoted: models:/{told['name']}@champion is version {told['version']} ({before})")
-    elif not end.ending.exit_code:
-        told = end.challenger
-        typer.echo(f"models:/{told['name']}@champion is version {told['challenger']['version']} already")

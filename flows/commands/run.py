@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ...core.steps.execute import Outcome
-    from ..planning import Planned, Request
+    from ..planning import Request
 
 Engine = Literal["prefect", "inline"]
 RUNS = Path("runs")
@@ -30,6 +27,7 @@ def run(
     from ..engines import walk
     from ..events import announce_registered
     from ..planning import open_run_folder, plan
+    from ..showing import show_run_folder, what_is_left
     from ..single import as_error
     from ..table import make_console
     from ..watch import ConsoleWatcher
@@ -44,10 +42,10 @@ def run(
     finally:
         children.stop()
     announce_registered(outcomes, console.out)
-    _show(console, planned, outcomes)
+    show_run_folder(console, planned, outcomes)
     end = ending(outcomes)
     if end.exit_code:
-        raise as_error(end.exit_code, f"{end.message}\n{_what_is_left(planned)}", end.traceback)
+        raise as_error(end.exit_code, f"{end.message}\n{what_is_left(planned)}", end.traceback)
 
 
 def _request(config: Path | None, overrides: tuple[str, ...], runs: Path, resume: str | None) -> Request:
@@ -66,22 +64,3 @@ def _request(config: Path | None, overrides: tuple[str, ...], runs: Path, resume
     if config is None:
         raise InputError("run: expected CONFIG or --resume RUN; `stepladder run --help` shows both")
     return Request(config, overrides, runs)
-
-
-def _show(console: Console, planned: Planned, outcomes: dict[str, Outcome]) -> None:
-    """The table and the choice, from what the run left in its folder."""
-    import json
-
-    from ...core.report.console import show_run
-    from ...core.report.folder import RESULT
-
-    if outcomes["report"].done and outcomes["compare"].done:
-        result = json.loads((planned.run_dir / RESULT).read_text())
-        show_run(console, result, outcomes["compare"].result)
-
-
-def _what_is_left(planned: Planned) -> str:
-    quarantine = planned.run_dir / "quarantine.jsonl"
-    some = quarantine.exists() and quarantine.stat().st_size
-    rows = f"Rows that were left out, with reasons: {quarantine}\n" if some else ""
-    return f"{rows}Logs: {planned.run_dir / 'logs'}"
