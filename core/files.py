@@ -9,11 +9,13 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .environment import home
 
+POLL_SECONDS = 0.2
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # How libraries tell of it that pass no number on: safetensors and others in Rust, SQLite.
 NO_ROOM_SAID = ("No space left on device", "Disk quota exceeded", "database or disk is full")
@@ -32,6 +34,38 @@ def file_lock(path: Path, waiting: Callable[[], None] | None = None) -> Iterator
                 waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def first_free(
+    paths: Sequence[Path], waiting: Callable[[], None], stopped: Callable[[], bool]
+) -> Iterator[Path | None]:
+    """Hold the first of `paths` that nobody holds; None if `stopped` before there is one.
+
+    `waiting` is called once where another holder has to be waited for.
+    """
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        taken = _take_any(paths, held)
+        if taken is None:
+            waiting()
+        while taken is None and not stopped():
+            time.sleep(POLL_SECONDS)  # the kernel waits for one lock, not for any of several
+            taken = _take_any(paths, held)
+        yield taken
+
+
+def _take_any(paths: Sequence[Path], held: contextlib.ExitStack) -> Path | None:
+    for path in paths:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+        else:
+            held.enter_context(file)
+            return path
+    return None
 
 
 def link(source: Path, target: Path) -> None:

@@ -22,6 +22,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import IO, Any
 from ..environment import without_credentials
 from ..errors import StepError, StepladderError
 from ..files import is_disk_full, no_room
+from .devices import device_for
 
 Log = Callable[[str], None]
 KINDS = "stepladder.core.steps"
@@ -96,14 +98,20 @@ class Children:
     def run(
         self, kind: str, spec: Mapping[str, Any], folder: Path, log: Log, timeout_seconds: float | None = None
     ) -> Ended:
-        """Run `kind` on `spec` in the existing `folder` to its end; each line of its log goes to `log`."""
-        started = time.monotonic()
-        (folder / LOG).touch()
-        process = self._start(Work(self.kinds, kind, dict(spec), str(folder), dict(os.environ)))
-        try:
-            in_time = _follow(process, folder / LOG, log, timeout_seconds)
-        finally:
-            exit_code = self._end(process)
+        """Run `kind` on `spec` in the existing `folder` to its end; each line of its log goes to `log`.
+
+        It may have to wait for a device first, which counts neither as its time nor against its limit.
+        """
+        waiting = partial(log, "waiting: every device of this machine is taken by another step")
+        with device_for(kind, waiting, lambda: self._stopped) as device:
+            started = time.monotonic()
+            (folder / LOG).touch()
+            work = Work(self.kinds, kind, dict(spec), str(folder), {**os.environ, **device})
+            process = self._start(work)
+            try:
+                in_time = _follow(process, folder / LOG, log, timeout_seconds)
+            finally:
+                exit_code = self._end(process)
         seconds = time.monotonic() - started
         failure = self._cut_short(kind, exit_code) or _out_of_room(kind, exit_code, folder)
         if not in_time:
