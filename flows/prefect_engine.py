@@ -26,6 +26,7 @@ from ..core.steps.execute import Outcome, execute, is_blocked
 from ..core.steps.graph import Graph, Node
 from ..core.steps.store import Store
 from ..core.training.children import Children
+from .slots import is_limited, slot_for
 from .watch import Silence, Watcher
 
 ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)  # typed otherwise than `flow` asks for
@@ -68,10 +69,13 @@ def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, flow_
 def climb(graph: Graph, store: Store, children: Children, watcher: Watcher, outcomes: Outcomes) -> None:
     """Do every node in the body of a flow, and fill `outcomes` on the way."""
 
+    limited = is_limited()
+
     def do(node: Node, folders: dict[str, Path | None], log: Callable[[str], None]) -> Outcome:
         if not is_blocked(node, outcomes):
             watcher.started(node)
-        outcomes[node.id] = execute(node, folders, store, children, log)
+        with slot_for(node, limited):
+            outcomes[node.id] = execute(node, folders, store, children, log)
         watcher.ended(node, outcomes[node.id])
         return outcomes[node.id]
 

@@ -116,7 +116,7 @@ def make_database(postgres, name):
 
     with psycopg.connect(f"{postgres}/postgres", autocommit=True) as connection:
         connection.execute(f"create database {name}")
-    return f"{postgres}/{name}"
+    return f"{postgres.replace('postgresql', 'postgresql+psycopg')}/{name}"
 
 
 class Reached:
