@@ -22,7 +22,8 @@ from common import Figures, Work, conclude, heading, load, peers_python, read_ro
 from safetensors.torch import load_file, save_file
 from stepladder.core.model.base import Base, load_base
 from stepladder.core.model.locate import DEFAULT_BASE, resolve_base
-from stepladder.core.training.loop import mean_loss, plan_batches
+from stepladder.core.training.batch import mean_loss
+from stepladder.core.training.loop import plan_batches
 from stepladder.core.types import Encoded, Message
 from stepladder.plugins.methods.lora import Lora
 from transformers.trainer_pt_utils import LengthGroupedSampler

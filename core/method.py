@@ -184,7 +184,8 @@ class Trainable:
     one learning rate is not meant for all. `keep` is called after training where what is served and saved
     has another form than what was trained: it attaches that in its place. `replays` is whether the base's
     own language head stands on what is learned, so that ordinary text can be trained beside the rows; that
-    text is `replay`, which the pipeline gives.
+    text is `replay`, which the pipeline gives. `noise` is what `loss` draws from, so that a training which
+    goes on from a checkpoint draws on.
     """
 
     parameters: Mapping[str, torch.nn.Parameter]
@@ -196,6 +197,7 @@ class Trainable:
     keep: Callable[[], Trainable] | None = None
     replays: bool = True
     replay: Replay | None = None
+    noise: torch.Generator | None = None
 
     def count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())

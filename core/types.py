@@ -153,7 +153,12 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What the training loop did. Losses and `trained_tokens` are of the rows, without what was replayed."""
+    """What the training loop did. Losses and `trained_tokens` are of the rows, without what was replayed.
+
+    `micro_batch_size` is what it ended with, after it was halved so often for want of memory. Of a training
+    that was killed, `resumed_from_step` is where it went on the last time; `repeated_tokens` are those that
+    it had to train again, which do not count among `trained_tokens`.
+    """
 
     steps: int
     trained_tokens: int
@@ -163,6 +168,10 @@ class TrainReport:
     first_loss: float
     last_loss: float
     replay_tokens: int = 0
+    micro_batch_size: int | None = None
+    halvings: int = 0
+    resumed_from_step: int | None = None
+    repeated_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

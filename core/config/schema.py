@@ -106,6 +106,15 @@ class ChooseConfig(Section):
     max_fit_seconds: float | None = Field(None, gt=0)
 
 
+class CheckpointConfig(Section):
+    """From what a fit that was killed goes on. Nothing of it changes what is fitted."""
+
+    every: int | None = Field(
+        None, ge=1, description="optimizer steps; default: as often as a twentieth of the time allows"
+    )
+    keep: int = Field(2, ge=1, description="so many of each training, the newest")
+
+
 class PromoteConfig(Section):
     """What a version of this run must pass before it is the champion."""
 
@@ -131,6 +140,7 @@ class Config(Section):
     replay: ReplayConfig | None = None
     retain: RetainConfig | None = None
     choose: ChooseConfig = ChooseConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     register_as: Name | None = Field(None, alias="register")
     promote: PromoteConfig = PromoteConfig()
     data_license: str | None = Field(None, description="of the rows; kept with a registered model")

@@ -7,6 +7,7 @@ over a row's tokens of an encoder, and the last token, which has read all others
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -236,7 +237,22 @@ def _joined(reports: Sequence[TrainReport]) -> TrainReport:
         first_loss=reports[0].first_loss,
         last_loss=last.last_loss,
         replay_tokens=sum(report.replay_tokens for report in reports),
+        micro_batch_size=last.micro_batch_size,
+        halvings=sum(report.halvings for report in reports),
+        resumed_from_step=_resumed_from(reports),
+        repeated_tokens=sum(report.repeated_tokens for report in reports),
     )
+
+
+def _resumed_from(reports: Sequence[TrainReport]) -> int | None:
+    """The last step, counted from the first one's start, at which one of them went on."""
+    starts = [0, *itertools.accumulate(report.steps for report in reports)]
+    resumed = [
+        start + report.resumed_from_step
+        for start, report in zip(starts, reports, strict=False)
+        if report.resumed_from_step is not None
+    ]
+    return max(resumed, default=None)
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -181,6 +181,7 @@ class SampleMethod(Method):
             parameters=dict(network.named_parameters()),
             detach=lambda: None,
             loss=partial(self._losses, network, noise),
+            noise=noise,
         )
         rows, held_out = (_rows(examples, shape, data.labels) for examples in (train, validation))
         report = context.train(base, trainable, rows, held_out, self.settings)

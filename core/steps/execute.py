@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from ..errors import DiskFull, InputError
 from ..files import is_disk_full, no_room
+from ..manifest import is_whole
 from ..training.children import DISK_FULL, ERROR, Children, Ended, Failure
 from .graph import Node
-from .store import Place, Store, is_whole, read_result, remove
+from .store import Place, Store, read_result, remove
 
 Log = Callable[[str], None]
 Status = Literal["ok", "reused", "failed", "skipped"]
@@ -134,7 +135,8 @@ def _spec(
     node: Node, folders: Mapping[str, Path | None], failed: Mapping[str, Failure], place: Place
 ) -> dict[str, Any]:
     needs = {needed: str(folders[needed]) for needed in node.needs if needed not in failed}
-    spec = {**node.spec, "needs": needs, "scratch": str(place.scratch)}
+    about = {"fingerprint": node.fingerprint, "scratch": str(place.scratch)}
+    spec = {**node.spec, "needs": needs, **about}
     if node.tolerant:
         spec["failed"] = {needed: _failed(folders[needed], failed[needed]) for needed in failed}
         spec["failures"] = _failures_of_candidates(node.spec["candidates"], spec["failed"])

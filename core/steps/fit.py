@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..evaluation.metrics import metrics_of
 from ..method import Data, Method
 from ..model.adapter import Description, build_method, copy_adapter
+from ..training.checkpoint import Keeping
 from ..training.context import FitContext
 from ..training.lent import Lent
 from ..training.replay import ReplayText, load_rows
@@ -42,6 +43,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         load=partial(open_base, spec),
         lent=_lent(spec, registry),
         replay=_replay(spec),
+        keeping=_keeping(spec),
     )
     context, said = tune(fitting, folder) if candidate["tune"] else _fit(fitting, folder)
     _keep_inputs(spec, context, folder)
@@ -49,7 +51,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _fit(fitting: Fitting, folder: Path) -> tuple[FitContext, dict[str, Any]]:
-    context = FitContext(folder, fitting.replay, fitting.lent)
+    context = FitContext(folder, fitting.replay, fitting.lent, fitting.keeping)
     return context, fitting.fit({}, context).save(folder / "artifact")
 
 
@@ -113,6 +115,11 @@ def _replay(spec: Mapping[str, Any]) -> ReplayText | None:
     if "replay" not in spec["needs"]:
         return None
     return ReplayText(load_rows(Path(spec["needs"]["replay"]) / ROWS), spec["config"]["replay"]["share"])
+
+
+def _keeping(spec: Mapping[str, Any]) -> Keeping:
+    asked = spec["config"]["checkpoint"]
+    return Keeping(Path(spec["scratch"]), spec["fingerprint"], asked["every"], asked["keep"])
 
 
 def _data(spec: Mapping[str, Any], registry: Registry) -> Data:

@@ -11,6 +11,7 @@ from typing import Any
 from ..method import Adapted, Context, Data
 from ..model.adapter import Description, build_method, write_adapter
 from ..model.base import Base
+from ..training.checkpoint import Keeping
 from ..training.lent import Lent
 from ..training.replay import ReplayText
 
@@ -42,7 +43,7 @@ class Fitting:
     """All that a candidate is fitted with.
 
     `candidate` is a CandidateSpec as JSON, `description` is of what is saved, `load` gives the base as it
-    lies on disk. `lent` and `replay` go to the contexts of its fits.
+    lies on disk. `lent`, `replay` and `keeping` go to the contexts of its fits.
     """
 
     candidate: Mapping[str, Any]
@@ -51,6 +52,7 @@ class Fitting:
     load: Callable[[], Base]
     lent: Lent
     replay: ReplayText | None = None
+    keeping: Keeping | None = None
 
     def fit(self, settings: Mapping[str, Any], context: Context) -> Fitted:
         """`settings` stand in the place of the candidate's own; of one that hands on, there are none."""

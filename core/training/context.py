@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ..method import Adapted, Choice, Context, LoopSettings, Method, Rows, Trainable
 from ..model.root import learned_length
 from ..types import Example, TrainReport
+from .checkpoint import Keeping
 from .lent import Lent
-from .loop import train
+from .loop import Observer, train
 from .replay import ReplayText
 
 if TYPE_CHECKING:
@@ -25,11 +26,22 @@ TOLD = {"loss": "loss {:.4f}", "tokens_per_second": "{:.0f} tokens/s", "seconds_
 
 
 class FitContext(Context):
-    """Writes curves to `progress.jsonl` in the fit's folder, and now and then a line to standard output."""
+    """Writes curves to `progress.jsonl` in the fit's folder, and now and then a line to standard output.
 
-    def __init__(self, folder: Path, replay: ReplayText | None = None, lent: Lent | None = None) -> None:
+    `keeping` is where the fit keeps its checkpoints, if anywhere.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        replay: ReplayText | None = None,
+        lent: Lent | None = None,
+        keeping: Keeping | None = None,
+    ) -> None:
         self.folder = folder
         self._replay = replay
+        self._keeping = keeping
+        self._trainings = 0
         self.notes: dict[str, Any] = {}
         self.read_inputs: list[Example] = []
         self._lent = lent
@@ -56,7 +68,9 @@ class FitContext(Context):
         if self._replay and trainable.replays:
             room = base.context_length - learned_length(base.model)
             trainable = replace(trainable, replay=self._replay.stream(settings.seed, room))
-        return train(base, trainable, rows, validation, settings, self.progress)
+        report = train(base, trainable, rows, validation, settings, self._observer())
+        self._note_events(report)
+        return report
 
     def artifact(self, candidate: str) -> Path:
         return self._lending.artifacts[candidate]
@@ -77,6 +91,19 @@ class FitContext(Context):
 
     def note(self, **facts: Any) -> None:
         self.notes |= facts
+
+    def _observer(self) -> Observer:
+        """Of the next training; a fit may have several, each with checkpoints of its own."""
+        self._trainings += 1
+        keeping = self._keeping.below(f"training-{self._trainings}") if self._keeping else None
+        return Observer(self.progress, self.log, keeping)
+
+    def _note_events(self, report: TrainReport) -> None:
+        """What did not go as it was asked to."""
+        if report.halvings:
+            self.note(micro_batch_size=report.micro_batch_size, halvings=report.halvings)
+        if report.resumed_from_step is not None or report.repeated_tokens:
+            self.note(resumed_from_step=report.resumed_from_step or 0, repeated_tokens=report.repeated_tokens)
 
     @property
     def _lending(self) -> Lent:

@@ -1,20 +1,16 @@
-"""The one training loop: every gradient method runs through it.
+"""The one training loop: every gradient method runs through it. What one step does is in batch.py.
 
-A step's gradient is that of the mean loss over all trained tokens of its batch, however the batch is cut
-into micro-batches and trees: each part's summed loss is divided by the batch's token count. Text that is
-replayed beside the rows counts among these tokens (see replay.py). Where a method has a loss of its own,
-which is not of tokens, its rows' tokens are counted as they are read, and the text has the same share of the
-loss as of the tokens.
 Learning rate: linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
+A training that was killed goes on from its last checkpoint, to the same weights to the last bit on a CPU.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +19,15 @@ from torch.utils.checkpoint import checkpoint
 
 from ..errors import StepError
 from ..method import LoopSettings, Rows, Trainable
-from ..types import Encoded, TrainReport
+from ..types import TrainReport
+from .batch import Step, mean_loss, replayed, train_step
+from .checkpoint import Checkpoints, Keeping, Resumed
+from .memory import MicroBatch
+from .optimizer import make_optimizer
+from .state import State
 
 if TYPE_CHECKING:
     from ..model.base import Base
-
-from .optimizer import make_optimizer
 
 VALIDATION_ROWS = 256
 Progress = Callable[..., None]
@@ -43,168 +42,163 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step's mean losses (nats a trained token) and its trained tokens.
+class Observer:
+    """Who follows a training: its curves, its log, and where its checkpoints are kept, if anywhere."""
 
-    Those of what is replayed are told apart; they are 0 without replay.
-    """
-
-    loss: float
-    tokens: int
-    replay_loss: float = 0.0
-    replay_tokens: int = 0
-
-
-@dataclass
-class Best:
-    """The weights of the lowest validation loss so far."""
-
-    step: int = 0
-    loss: float = math.inf
-    weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    since: int = 0
-
-    def offer(self, step: int, loss: float, trainable: Trainable) -> None:
-        if loss < self.loss:
-            self.step, self.loss, self.since = step, loss, 0
-            self._keep(trainable)
-        else:
-            self.since += 1
-
-    def _keep(self, trainable: Trainable) -> None:
-        """In the memory of those kept before, since all weights of a base may be trained."""
-        kept = self.weights
-        for name, p in trainable.parameters.items():
-            kept[name] = kept[name].copy_(p.detach()) if name in kept else p.detach().clone()
+    progress: Progress
+    log: Callable[[str], None] = lambda _: None
+    keeping: Keeping | None = None
 
 
 def train(
-    base: Base,
-    trainable: Trainable,
-    rows: Rows,
-    validation: Rows,
-    settings: LoopSettings,
-    progress: Progress,
+    base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: LoopSettings, observer: Observer
 ) -> TrainReport:
     """Train what is attached; afterwards it holds the weights of the best validation, the start's included.
 
-    Raises StepError when the loss is not finite, or when no row is short enough to train on.
+    Raises StepError when the loss is not finite, when no row is short enough to train on, or when one row
+    needs more memory than there is.
     """
     rows = _short_enough(rows, settings.max_length)
-    plan = plan_batches(len(rows), settings)
-    optimizer = make_optimizer(trainable, settings)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, learning_rate_factor(len(plan.batches), settings.warmup_share)
-    )
-    done: list[Step] = []
-    tokens, replayed = 0, 0
-    best, started = Best(), time.perf_counter()
-    if validation:
-        best.offer(0, mean_loss(base, trainable, validation[:VALIDATION_ROWS]), trainable)
+    training = Training(base, trainable, rows, validation[:VALIDATION_ROWS], settings, observer)
+    training.begin()
     with checkpointing(base.model, settings.gradient_checkpointing):
-        for step, batch in enumerate(plan.batches, start=1):
-            rate = schedule.get_last_lr()[0]
-            done.append(train_step(base, trainable, [rows[index] for index in batch], settings, optimizer))
-            tokens, replayed = tokens + done[-1].tokens, replayed + done[-1].replay_tokens
-            schedule.step()
-            seconds = time.perf_counter() - started
-            progress(
-                step=step,
-                steps=len(plan.batches),
-                loss=done[-1].loss,
-                learning_rate=rate,
-                trained_tokens=tokens,
-                tokens_per_second=(tokens + replayed) / seconds,
-                seconds_left=seconds / step * (len(plan.batches) - step),
-                **(_replay_figures(done[-1], replayed) if trainable.replay else {}),
-            )
-            if step in plan.epoch_ends and validation:
-                validation_loss = mean_loss(base, trainable, validation[:VALIDATION_ROWS])
-                best.offer(step, validation_loss, trainable)
-                progress(step=step, validation_loss=validation_loss)
-                if settings.patience is not None and best.since >= settings.patience:
-                    break
-    _restore(trainable, best)
-    return TrainReport(
-        steps=len(done),
-        trained_tokens=tokens,
-        train_seconds=time.perf_counter() - started,
-        best_step=best.step if validation else len(done),
-        best_validation_loss=best.loss if validation else None,
-        first_loss=done[0].loss,
-        last_loss=done[-1].loss,
-        replay_tokens=replayed,
-    )
+        for batch in training.ahead():
+            training.do(batch)
+    return training.end()
 
 
-def _replay_figures(step: Step, tokens: int) -> dict[str, float]:
-    return {"replay_loss": step.replay_loss, "replay_tokens": tokens}
+@dataclass(eq=False)
+class Training:
+    """One training under way, step by step."""
 
+    base: Base
+    trainable: Trainable
+    rows: Rows
+    validation: Rows
+    settings: LoopSettings
+    observer: Observer
 
-def train_step(
-    base: Base,
-    trainable: Trainable,
-    rows: Sequence[Encoded],
-    settings: LoopSettings,
-    optimizer: torch.optim.Optimizer,
-) -> Step:
-    """One optimizer step on one batch, with the text that is replayed beside it."""
-    replayed, share = _replayed(trainable, rows)
-    loss, tokens = accumulate(base, trainable, rows, settings.micro_batch_size, 1 - share)
-    replay_loss, replay_tokens = accumulate_replay(base, replayed, share)
-    total = loss + replay_loss
-    if not math.isfinite(total):
-        raise StepError(
-            f"the loss is {total}: lower learning_rate (now {settings.learning_rate:g}) or raise warmup_share"
+    def __post_init__(self) -> None:
+        self.plan = plan_batches(len(self.rows), self.settings)
+        optimizer = make_optimizer(self.trainable, self.settings)
+        micro = MicroBatch(self.settings.micro_batch_size, self.observer.log)
+        self.state = State(self.trainable, optimizer, micro)
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+        self._factor = learning_rate_factor(len(self.plan.batches), self.settings.warmup_share)
+        self._checkpoints = self._make_checkpoints()
+        self._resumed: Resumed | None = None
+        self._started = time.perf_counter()
+
+    def begin(self) -> None:
+        """Go on from a checkpoint where there is one; else the start is the best so far."""
+        self._resumed = self._checkpoints.find() if self._checkpoints else None
+        if self._resumed:
+            self._go_on(self._resumed)
+        elif self.validation:
+            self.state.best.offer(0, self._validation_loss(), self.trainable)
+
+    def ahead(self) -> Iterator[list[int]]:
+        """The batches that are yet to be trained on."""
+        best, patience = self.state.best, self.settings.patience
+        for batch in self.plan.batches[self.state.standing.step :]:
+            if self.state.standing.finished or (patience is not None and best.since >= patience):
+                return
+            yield batch
+
+    def do(self, batch: list[int]) -> None:
+        """One step, the validation that is due after it, and the checkpoint."""
+        state, rate = self.state, self._set_learning_rate()
+        rows = [self.rows[index] for index in batch]
+        done = train_step(self.base, self.trainable, rows, self.settings, state.optimizer, state.micro)
+        state.standing.add(done)
+        self._tell_step(done, rate)
+        if state.standing.step in self.plan.epoch_ends and self.validation:
+            loss = self._validation_loss()
+            state.best.offer(state.standing.step, loss, self.trainable)
+            self._tell(step=state.standing.step, validation_loss=loss)
+        if self._checkpoints:
+            state.standing.seconds = self._seconds()
+            self._checkpoints.offer(state.standing.step, state.snapshot)
+
+    def end(self) -> TrainReport:
+        """The best weights in place; a finished training is not done again, whatever becomes of its fit."""
+        standing, best, micro, found = self.state.standing, self.state.best, self.state.micro, self._resumed
+        self.state.put_in_place(best.weights)
+        if not standing.finished:
+            standing.seconds, standing.finished = self._seconds(), True
+            if self._checkpoints:
+                self._checkpoints.write(self.state.snapshot())
+        return TrainReport(
+            steps=standing.step,
+            trained_tokens=standing.tokens,
+            train_seconds=standing.seconds,
+            best_step=best.step if self.validation else standing.step,
+            best_validation_loss=best.loss if self.validation else None,
+            first_loss=standing.first_loss,
+            last_loss=standing.last_loss,
+            replay_tokens=standing.replayed,
+            micro_batch_size=micro.size,
+            halvings=micro.halvings,
+            resumed_from_step=found.snapshot.step if found else None,
+            repeated_tokens=self._checkpoints.repeated_tokens if self._checkpoints else 0,
         )
-    torch.nn.utils.clip_grad_norm_(list(trainable.parameters.values()), settings.max_grad_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return Step(loss, tokens, replay_loss, replay_tokens)
 
+    def _make_checkpoints(self) -> Checkpoints | None:
+        keeping = self.observer.keeping
+        if keeping is None:
+            return None
+        shapes = {name: list(p.shape) for name, p in self.trainable.parameters.items()}
+        settings = self.settings.model_dump(mode="json")
+        about = {"settings": settings, "rows": len(self.rows), "parameters": shapes}
+        return Checkpoints(keeping, about, self.trainable.count(), self.observer.log)
 
-def accumulate(
-    base: Base, trainable: Trainable, rows: Sequence[Encoded], micro_batch_size: int, weight: float = 1.0
-) -> tuple[float, int]:
-    """Add `weight` times the gradient of the batch's mean loss; returns that loss and its trained tokens."""
-    count = sum(map(sum, (row.trained for row in rows)))
-    total = 0.0
-    for start in range(0, len(rows), micro_batch_size):
-        for loss, _ in _losses(base, trainable, rows[start : start + micro_batch_size]):
-            share = loss / count
-            (share * weight).backward()  # type: ignore[no-untyped-call]
-            total += float(share.detach())
-    return total, count
+    def _go_on(self, found: Resumed) -> None:
+        """The curves are told again, and of the text as much is passed over as was replayed."""
+        self.state.restore(found.snapshot)
+        for point in found.points:
+            self.observer.progress(**point)
+        standing, steps = self.state.standing, len(self.plan.batches)
+        where = f"step {standing.step} of {steps}"
+        said = f"continuing at {where} from a checkpoint" if not standing.finished else f"finished at {where}"
+        spared = f"{standing.tokens:,} tokens are not trained again"
+        self.observer.log(f"{said} of {found.at:%H:%M:%S}: {spared}")
+        for batch in self.plan.batches[: standing.step]:
+            replayed(self.trainable, [self.rows[index] for index in batch])
 
+    def _validation_loss(self) -> float:
+        micro, rows = self.state.micro, self.validation
+        return micro.fit(lambda _: mean_loss(self.base, self.trainable, rows, micro.at_once), rows)
 
-def accumulate_replay(base: Base, rows: Sequence[Encoded], weight: float) -> tuple[float, int]:
-    """The same of rows of text, by the base's own language head; nothing for no rows."""
-    if not rows:
-        return 0.0, 0
-    count = sum(map(sum, (row.trained for row in rows)))
-    total = 0.0
-    for loss, _ in base.engine.losses(rows):
-        share = loss / count
-        (share * weight).backward()  # type: ignore[no-untyped-call]
-        total += float(share.detach())
-    return total, count
+    def _set_learning_rate(self) -> float:
+        """For the step that comes; returns that of the first group."""
+        factor = self._factor(self.state.standing.step)
+        for group, rate in zip(self.state.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+        return float(self._rates[0] * factor)
 
+    def _tell_step(self, done: Step, rate: float) -> None:
+        standing, steps, seconds = self.state.standing, len(self.plan.batches), self._seconds()
+        replay = {"replay_loss": done.replay_loss, "replay_tokens": standing.replayed}
+        self._tell(
+            step=standing.step,
+            steps=steps,
+            loss=done.loss,
+            learning_rate=rate,
+            trained_tokens=standing.tokens,
+            tokens_per_second=(standing.tokens + standing.replayed) / seconds,
+            seconds_left=seconds / standing.step * (steps - standing.step),
+            **(replay if self.trainable.replay else {}),
+        )
 
-def _replayed(trainable: Trainable, rows: Sequence[Encoded]) -> tuple[list[Encoded], float]:
-    """The text that goes with a batch, and its share of the batch's tokens."""
-    if trainable.replay is None:
-        return [], 0.0
-    tokens = sum(len(row.tokens) if trainable.loss else sum(row.trained) for row in rows)
-    replayed = trainable.replay.beside(tokens)
-    count = sum(map(sum, (row.trained for row in replayed)))
-    return replayed, count / (count + tokens)
+    def _tell(self, **figures: float) -> None:
+        if self._checkpoints:
+            self._checkpoints.point(figures)
+        self.observer.progress(**figures)
 
-
-@torch.no_grad()
-def mean_loss(base: Base, trainable: Trainable, rows: Sequence[Encoded]) -> float:
-    """Mean negative log-likelihood (nats) of a trained token."""
-    parts = [(float(loss), count) for loss, count in _losses(base, trainable, rows)]
-    return sum(loss for loss, _ in parts) / sum(count for _, count in parts)
+    def _seconds(self) -> float:
+        """Of the whole training, without what was trained again."""
+        before = float(self._resumed.snapshot.values["seconds"]) if self._resumed else 0.0
+        return before + time.perf_counter() - self._started
 
 
 def plan_batches(rows: int, settings: LoopSettings) -> Plan:
@@ -231,21 +225,11 @@ def learning_rate_factor(steps: int, warmup_share: float) -> Callable[[int], flo
     return factor
 
 
-def _losses(base: Base, trainable: Trainable, rows: Rows) -> Iterator[tuple[torch.Tensor, int]]:
-    return trainable.loss(base, rows) if trainable.loss else base.engine.losses(rows)
-
-
 def _short_enough(rows: Rows, max_length: int | None) -> Rows:
     kept = [row for row in rows if max_length is None or len(row.tokens) <= max_length]
     if not kept:
         raise StepError(f"no training row has at most max_length={max_length} tokens: raise max_length")
     return kept
-
-
-def _restore(trainable: Trainable, best: Best) -> None:
-    with torch.no_grad():
-        for name, weights in best.weights.items():
-            trainable.parameters[name].copy_(weights)
 
 
 @contextmanager

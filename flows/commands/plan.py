@@ -39,7 +39,7 @@ def plan(
 
 
 def _state(node: Node, store: Store) -> str:
-    from ...core.steps.store import is_whole
+    from ...core.manifest import is_whole
 
     done = node.reusable and is_whole(store.place(node.kind, node.fingerprint).final)
     return "reused" if done else "to do"

@@ -118,6 +118,7 @@ def test_a_small_file_is_completed_with_every_default(write: Write, tmp_path: Pa
         "replay": None,
         "retain": None,
         "choose": {"metric": "accuracy", "margin": 0.03, "max_forgetting": None, "max_fit_seconds": None},
+        "checkpoint": {"every": None, "keep": 2},
         "register": None,
         "promote": {"gates": [{"better_than_champion": {"margin": 0.0}}]},
         "data_license": None,

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from stepladder.core.steps.store import is_whole
+from stepladder.core.manifest import is_whole
 
 
 @pytest.fixture

@@ -16,15 +16,15 @@ from stepladder.core.model.base import Base
 from stepladder.core.model.engine import TreeEngine
 from stepladder.core.model.layers import replace_modules
 from stepladder.core.model.locate import BaseRef
+from stepladder.core.training.batch import accumulate, mean_loss, train_step
 from stepladder.core.training.context import FitContext
 from stepladder.core.training.loop import (
-    accumulate,
+    Observer,
     learning_rate_factor,
-    mean_loss,
     plan_batches,
     train,
-    train_step,
 )
+from stepladder.core.training.memory import MicroBatch
 from stepladder.core.types import Encoded
 from stepladder.plugins.methods.lora import Lora, LoraLinear
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -100,7 +100,7 @@ def run(
     base: Base, trainable: Trainable, rows: Any, validation: Any = (), **given: Any
 ) -> tuple[Any, Curves]:
     curves = Curves()
-    return train(base, trainable, rows, validation, settings(**given), curves), curves
+    return train(base, trainable, rows, validation, settings(**given), Observer(curves)), curves
 
 
 # --- one step ---
@@ -149,7 +149,7 @@ def sgd(trainable: Trainable) -> torch.optim.Optimizer:
 def test_gradients_are_clipped_to_a_common_norm(base, norm: float):
     trainable, rows = attach(base), random_rows(8, seed=5)
     before = weights(trainable)
-    train_step(base, trainable, rows, settings(max_grad_norm=norm), sgd(trainable))
+    train_step(base, trainable, rows, settings(max_grad_norm=norm), sgd(trainable), MicroBatch(32))
     moved = torch.cat([(trainable.parameters[name] - before[name]).flatten() for name in before])
     assert float(moved.norm().detach()) == pytest.approx(norm, rel=1e-4)
 
@@ -159,7 +159,7 @@ def test_gradients_below_the_norm_are_left_as_they_are(base):
     accumulate(base, trainable, rows, 8)
     expected = {name: p.detach() - p.grad for name, p in trainable.parameters.items()}
     base.model.zero_grad()
-    train_step(base, trainable, rows, settings(max_grad_norm=1e6), sgd(trainable))
+    train_step(base, trainable, rows, settings(max_grad_norm=1e6), sgd(trainable), MicroBatch(32))
     for name, parameter in trainable.parameters.items():
         assert torch.allclose(parameter, expected[name], rtol=1e-12, atol=0), name
         assert parameter.grad is None, "the next step starts from nothing"

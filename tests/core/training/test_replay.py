@@ -14,8 +14,10 @@ from stepladder.core.method import Trainable, TrainingSettings
 from stepladder.core.model.base import Base
 from stepladder.core.model.headed import Headed
 from stepladder.core.model.writing import write_texts
+from stepladder.core.training.batch import train_step
 from stepladder.core.training.context import FitContext
-from stepladder.core.training.loop import train, train_step
+from stepladder.core.training.loop import Observer, train
+from stepladder.core.training.memory import MicroBatch
 from stepladder.core.training.replay import Replay, ReplayText, load_rows, pieces, save_rows
 from stepladder.core.types import Encoded
 from stepladder.plugins.methods.full import Full
@@ -115,7 +117,7 @@ def gradients(base: Base, trainable: Trainable, rows: list[Encoded]) -> dict[str
     """By SGD at rate 1 and without clipping a step is the negative gradient."""
     before = {name: p.detach().clone() for name, p in trainable.parameters.items()}
     optimizer = torch.optim.SGD(list(trainable.parameters.values()), lr=1.0)
-    train_step(base, trainable, rows, TrainingSettings(max_grad_norm=1e9), optimizer)
+    train_step(base, trainable, rows, TrainingSettings(max_grad_norm=1e9), optimizer, MicroBatch(16))
     return {name: before[name] - p.detach() for name, p in trainable.parameters.items()}
 
 
@@ -146,7 +148,7 @@ def test_losses_and_tokens_are_told_apart(double):
     trainable = replace(full().attach(double.model), replay=Replay(REPLAYED, 0.4, 0))
     curves: list[dict[str, float]] = []
     settings = TrainingSettings(epochs=2, batch_size=3, warmup_share=0, learning_rate=1e-12)
-    report = train(double, trainable, task_rows(), [], settings, lambda **figures: curves.append(figures))
+    report = train(double, trainable, task_rows(), [], settings, Observer(lambda **each: curves.append(each)))
     assert (report.trained_tokens, report.replay_tokens) == (14, 9)  # 2 x 7, and 2 x 4.67 rounded
     alone = double.engine.log_probabilities(task_rows())
     assert curves[0]["loss"] == report.first_loss

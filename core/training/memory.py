@@ -1,0 +1,83 @@
+"""Out of memory: the rows of one backward pass are halved, and the same step is done again.
+
+The batch stays what it was, since each part's loss is divided by the trained tokens of the whole batch.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from ..errors import StepError
+from ..types import Encoded
+
+T = TypeVar("T")
+Log = Callable[[str], None]
+# torch has an error of its own for accelerators alone.
+SAID = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+@dataclass
+class MicroBatch:
+    """The rows of one backward pass; once halved they stay so."""
+
+    size: int
+    log: Log = lambda _: None
+    halvings: int = 0
+
+    def fit(self, attempt: Callable[[int], T], rows: Sequence[Encoded]) -> T:
+        """What `attempt` returns for the size, or for the first half of it that there is memory for.
+
+        Raises StepError where one row is too much.
+        """
+        while True:
+            done = _attempted(attempt, self.size)
+            if done:
+                return done[0]
+            self._halve(rows)
+
+    def _halve(self, rows: Sequence[Encoded]) -> None:
+        free_memory()
+        size = min(self.size, len(rows))
+        if size == 1 and (self.halvings or len(rows) == 1):
+            longest = max(len(row.tokens) for row in rows)
+            raise StepError(
+                f"out of memory at one row a backward pass (the longest here has {longest} tokens): lower "
+                "max_length, set gradient_checkpointing, or take a smaller base"
+            )
+        self.size, self.halvings = max(1, size // 2), self.halvings + 1
+        self.log(
+            f"out of memory at {size} rows a backward pass: {self.size} from here on, the batch as before"
+        )
+
+    @property
+    def at_once(self) -> int | None:
+        """Rows to read at once where no more than memory limits them; None is all."""
+        return self.size if self.halvings else None
+
+
+def _attempted(attempt: Callable[[int], T], size: int) -> tuple[T] | None:
+    """None for want of memory. What the error holds is let go of with it, before anything is tried again."""
+    try:
+        return (attempt(size),)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
+
+
+def free_memory() -> None:
+    """Give back what is held for nobody."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
