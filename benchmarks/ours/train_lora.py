@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from stepladder.core.model.base import load_base
 from stepladder.core.model.locate import resolve_base
-from stepladder.core.training.loop import train
+from stepladder.core.training.loop import Observer, train
 from stepladder.core.types import Encoded
 from stepladder.plugins.methods.lora import Lora
 from timing import Clock, matmul_rate, read_job, write_result
@@ -27,7 +27,7 @@ def main() -> None:
         base.model(input_ids=torch.tensor([rows[0].tokens]))
     clock = Clock()
     clock.start()
-    train(base, trainable, rows, [], settings, lambda **_: None)
+    train(base, trainable, rows, [], settings, Observer(lambda **_: None))
     clock.stop()
     learned = {name: p.detach().contiguous() for name, p in trainable.parameters.items()}
     save_file(learned, "weights.safetensors")

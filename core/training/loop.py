@@ -83,7 +83,8 @@ class Training:
         optimizer = make_optimizer(self.trainable, self.settings)
         micro = MicroBatch(self.settings.micro_batch_size, self.observer.log)
         self.state = State(self.trainable, optimizer, micro)
-        self._rates = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
         self._factor = learning_rate_factor(len(self.plan.batches), self.settings.warmup_share)
         self._checkpoints = self._make_checkpoints()
         self._resumed: Resumed | None = None
@@ -171,10 +172,10 @@ class Training:
 
     def _set_learning_rate(self) -> float:
         """For the step that comes; returns that of the first group."""
-        factor = self._factor(self.state.standing.step)
-        for group, rate in zip(self.state.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
-        return float(self._rates[0] * factor)
+        groups, factor = self.state.optimizer.param_groups, self._factor(self.state.standing.step)
+        for group in groups:
+            group["lr"] = group["initial_lr"] * factor
+        return float(groups[0]["lr"])
 
     def _tell_step(self, done: Step, rate: float) -> None:
         standing, steps, seconds = self.state.standing, len(self.plan.batches), self._seconds()

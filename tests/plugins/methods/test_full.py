@@ -15,7 +15,8 @@ from stepladder.core.model.headed import Headed, labelled_rows, pooled
 from stepladder.core.model.merged_export import write_merged
 from stepladder.core.model.probe import best_head
 from stepladder.core.training.context import FitContext
-from stepladder.core.training.loop import Best, train
+from stepladder.core.training.loop import Observer, train
+from stepladder.core.training.state import Best
 from stepladder.plugins.methods.full import Full
 from transformers import AutoModelForCausalLM
 
@@ -34,7 +35,7 @@ def test_a_step_by_words_is_the_step_of_plain_transformers(load, toy, base_folde
     settings = Full.Settings(
         epochs=1, batch_size=4, micro_batch_size=2, learning_rate=1e-2, weight_decay=0.1, warmup_share=0
     )
-    train(base, trainable, rows, [], settings, lambda **_: None)
+    train(base, trainable, rows, [], settings, Observer(lambda **_: None))
 
     plain = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float64)
     longest = max(len(row.tokens) for row in rows)

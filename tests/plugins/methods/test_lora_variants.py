@@ -11,7 +11,7 @@ from stepladder.core.method import Trainable
 from stepladder.core.model.base import Base
 from stepladder.core.model.layers import find_layers, linear_layers, shortest_names
 from stepladder.core.training.context import FitContext
-from stepladder.core.training.loop import make_optimizer
+from stepladder.core.training.optimizer import make_optimizer
 from stepladder.plugins.decoders.greedy import Greedy
 from stepladder.plugins.methods.lora import DoraLinear, Lora, LoraLinear
 from torch import Tensor, nn
