@@ -55,6 +55,7 @@ def execute(
     place = store.place(node.kind, _key(node, failed))
     with store.locked(place, lambda: log("waiting: another run is doing this step")):
         if node.reusable and is_whole(place.final):
+            place.tidy()
             return read_outcome(place.final, "reused")
         try:
             return _run(node, _spec(node, folders, failed, place), place, children, log)

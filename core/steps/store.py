@@ -53,9 +53,15 @@ class Place:
     def finish(self) -> Path:
         """Make the worked-in folder the finished one."""
         write_manifest(self.partial)
-        for old in (self.final, self.failed, self.scratch):
+        remove(self.final)
+        renamed(self.partial, self.final)
+        self.tidy()
+        return self.final
+
+    def tidy(self) -> None:
+        """Beside the finished folder nothing of what led to it stays; not before, since a kill may come."""
+        for old in (self.failed, self.scratch):
             remove(old)
-        return renamed(self.partial, self.final)
 
     def fail(self) -> Path:
         """Keep the worked-in folder as that of a failure; the scratch folder stays for the next try."""

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -133,8 +134,9 @@ class Checkpoints:
         new = self._folder / f"{NAME}{snapshot.step}{NEW}"
         try:
             self._write(snapshot, new)
-        except OSError as error:
-            self._log(f"no checkpoint of step {snapshot.step}: {error.strerror}; the training goes on")
+        except (OSError, SafetensorError) as error:
+            why = getattr(error, "strerror", None) or error
+            self._log(f"no checkpoint of step {snapshot.step}: {why}; the training goes on")
             shutil.rmtree(new, ignore_errors=True)
         self._pace.written(snapshot.step, time.monotonic() - started)
 
