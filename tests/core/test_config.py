@@ -209,8 +209,8 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
     [
         (
             {"seeds": {}},
-            "seeds: unknown key: expected one of base, checkpoint, choose, data, data_license, endpoint, methods, name, "
-            "promote, register, replay, retain, task",
+            "seeds: unknown key: expected one of base, checkpoint, choose, data, data_license, endpoint, "
+            "methods, name, promote, register, replay, retain, task",
         ),
         ({"replay": {"share": 1, "source": "self"}}, "replay.share: expected a number below 1, found 1"),
         ({"replay": {"source": "tset.jsonl"}}, "replay.source: no such file: "),
