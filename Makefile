@@ -7,7 +7,7 @@ FOUND = $(shell for python in $(PYTHON) python3.13 python3.12 python3.11; do \
 	"$$python" -c '$(SUPPORTED)' 2>/dev/null && echo "$$python" && break; done)
 BIN = .venv/bin
 STAMP = .venv/stepladder-installed
-BENCHMARKS = lora_vs_trl few_shot_vs_lm_eval ladder_clinc150_20 rows
+BENCHMARKS = lora_vs_trl few_shot_vs_lm_eval ladder_clinc150_20 rows tables forgetting
 
 .PHONY: install demo test check bench
 

@@ -31,7 +31,7 @@ def run(runs: Path) -> dict[str, Any]:
 
 
 def lines(result: Mapping[str, Any]) -> Iterator[str]:
-    columns = ["candidate", "tokens written a row", *METRICS, "answer s", "not judged"]
+    columns = ["candidate", "tokens written a row", *METRICS, "not judged"]
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
     for each in result["candidates"]:
@@ -46,7 +46,6 @@ def cells(candidate: Mapping[str, Any]) -> list[str]:
         f"`{candidate['id']}`",
         f"{cost['written_tokens_per_row']:.1f}",
         *("{value:.3f} ({low:.3f} to {high:.3f})".format(**candidate["metrics"][name]) for name in METRICS),
-        f"{cost['evaluate_seconds']:.0f}",
         f"{sum((candidate.get('scorer_faults') or {}).values())}",
     ]
 

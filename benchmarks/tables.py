@@ -23,21 +23,13 @@ TABLES = HERE / "tables"
 DATA = {"movie_sentiment_encoder": "movie_sentiment"}
 
 
-def run(name: str, runs: Path) -> dict[str, Any]:
-    """The result of the run of one config."""
-    data, config = rows_folder(DATA.get(name, name)), TABLES / f"{name}.yaml"
+def run(config: Path, rows: str, runs: Path) -> dict[str, Any]:
+    """The result of the run of a config on the rows of that name."""
+    data = rows_folder(rows)
     places = [f"data.{split}={data / split}.jsonl" for split in ("train", "test")]
     if "retain" in yaml.safe_load(config.read_text()):
         places.append(f"retain.text={rows_folder('wikitext2') / 'test.jsonl'}")
-    command = [
-        Path(sys.executable).with_name("stepladder"),
-        "run",
-        config,
-        "--engine",
-        "inline",
-        "--runs",
-        runs,
-    ]
+    command = [STEPLADDER, "run", config, "--engine", "inline", "--runs", runs]
     subprocess.run([*command, *(f"--set={place}" for place in places)], check=True, stdout=sys.stderr)
     newest = max(runs.glob("*/result.json"), key=lambda path: path.stat().st_mtime)
     result: dict[str, Any] = json.loads(newest.read_text())
@@ -48,7 +40,7 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
     """The table of one run."""
     candidates = [each for each in result["candidates"] if each["status"] == "ok"]
     metrics = [name for name in candidates[0]["metrics"] if name != "calibration_error"]
-    columns = ["candidate", *metrics, "forgetting", "trainable", "fit s", "answer s"]
+    columns = ["candidate", *metrics, "forgetting", "trainable", "trained tokens", "fit s", "answer s"]
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
     for each in candidates:
@@ -63,6 +55,7 @@ def cells(candidate: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
         *(figure(candidate["metrics"][name]) for name in metrics),
         f"{retention['forgetting']:+.1%}" if retention else "",
         f"{cost['trainable_parameters']:,}",
+        f"{cost['trained_tokens']:,}",
         f"{cost['fit_seconds']:.0f}",
         f"{cost['evaluate_seconds']:.0f}",
     ]
@@ -79,7 +72,9 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.names:
         print(f"\n### {name}\n")
-        print("\n".join(lines(run(name, arguments.runs))), flush=True)
+        print(
+            "\n".join(lines(run(TABLES / f"{name}.yaml", DATA.get(name, name), arguments.runs))), flush=True
+        )
 
 
 if __name__ == "__main__":
