@@ -112,7 +112,7 @@ class Drafting:
         self, entry: Entry, method: type[Method], values: Mapping[str, Any]
     ) -> tuple[Draft | None, list[Fault]]:
         given = {key: value for key, value in entry.settings.items() if key != TUNE}
-        settings, faults = validate(method.Settings, {**given, **values}, entry.place)
+        settings, faults = validate(method.Settings, {**given, **values}, entry.place, (TUNE,))
         tune, wrong = None, list[Fault]()
         if TUNE in entry.settings:
             tune, wrong = read_tune(entry.settings[TUNE], method, settings, f"{entry.place}.{TUNE}")

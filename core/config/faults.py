@@ -41,8 +41,12 @@ class Fault:
     text: str
 
 
-def validate(model: type[BaseModel], values: Any, place: str = "") -> tuple[Any, list[Fault]]:
+def validate(
+    model: type[BaseModel], values: Any, place: str = "", beside: Sequence[str] = ()
+) -> tuple[Any, list[Fault]]:
     """An instance of `model` and no faults, or None and all of them.
+
+    `beside` are keys that may stand beside those of `model` and are read elsewhere: they are told too.
 
     Nothing is converted: text is no number, a number is no text. JSON has no tuples and no paths, so it is
     as JSON that lists and texts may become them.
@@ -50,7 +54,7 @@ def validate(model: type[BaseModel], values: Any, place: str = "") -> tuple[Any,
     try:
         return model.model_validate_json(json.dumps(values), strict=True), []
     except ValidationError as error:
-        return None, _faults(model, values, place, error)
+        return None, _faults(model, values, place, beside, error)
     except Exception as error:  # a plugin's own validator
         return None, [Fault(place, f"its plugin's own check fails: {type(error).__name__}: {error}")]
 
@@ -68,7 +72,9 @@ def unknown(what: str, name: str, valid: Iterable[str]) -> str:
     return f"unknown {what}{did_you_mean(name, names) or known}"
 
 
-def _faults(model: type[BaseModel], values: Any, place: str, error: ValidationError) -> list[Fault]:
+def _faults(
+    model: type[BaseModel], values: Any, place: str, beside: Sequence[str], error: ValidationError
+) -> list[Fault]:
     """One fault a place: the branches of a union, all tried in vain, are told as one."""
     expected: dict[str, list[str]] = {}
     found: dict[str, Any] = {}
@@ -77,7 +83,8 @@ def _faults(model: type[BaseModel], values: Any, place: str, error: ValidationEr
         keys, value = _locate(values, each["loc"])
         where = ".".join([*filter(None, [place]), *map(str, keys)])
         if each["type"] == "extra_forbidden":
-            faults.append(Fault(where, unknown("key", str(keys[-1]), _fields_at(model, keys[:-1]))))
+            valid = [*_fields_at(model, keys[:-1]), *(beside if len(keys) == 1 else ())]
+            faults.append(Fault(where, unknown("key", str(keys[-1]), valid)))
         elif each["type"] == "missing":
             faults.append(Fault(f"{where}.{each['loc'][-1]}".lstrip("."), "missing"))
         else:

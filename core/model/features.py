@@ -21,6 +21,7 @@ from .lowrank import new_updates, reading_layers, updated
 Weights = dict[str, Tensor]
 # As they are read by what makes features of them: a tensor [n, H], or n sequences of tokens.
 Rows = Any
+SHRINKAGE = 0.3
 
 
 class Features(ABC):
@@ -34,8 +35,8 @@ class Features(ABC):
         """The weights with which features are the base's own."""
 
     @abstractmethod
-    def read(self, sequences: Sequence[Sequence[int]]) -> Rows:
-        """Rows of tokens, for the other methods."""
+    def read(self, sequences: Sequence[Sequence[int]], labels: Sequence[str] | None = None) -> Rows:
+        """Rows of tokens, for the other methods. Those of training are read first, with their labels."""
 
     @abstractmethod
     def pick(self, rows: Rows, indices: Sequence[int]) -> Rows:
@@ -54,7 +55,7 @@ class Features(ABC):
 
 
 class NetworkFeatures(Features):
-    """A small network on the frozen base's features, standardised; the base reads each row once."""
+    """A small network on the frozen base's features, whitened; the base reads each row once."""
 
     device = torch.device("cpu")
 
@@ -71,18 +72,34 @@ class NetworkFeatures(Features):
             "outer.weight": torch.zeros(size, self.width),
         }
 
-    def read(self, sequences: Sequence[Sequence[int]]) -> Rows:
-        """The first rows that are read, those of training, decide how all are standardised."""
+    def read(self, sequences: Sequence[Sequence[int]], labels: Sequence[str] | None = None) -> Rows:
+        """Rows with labels decide how all are whitened."""
         features = frozen_features(self.base, sequences)
-        if not self.fixed:
-            self.fixed = {"mean": features.mean(0), "scale": features.std(0) + 1e-6}
-        return (features - self.fixed["mean"]) / self.fixed["scale"]
+        if labels is not None:
+            self.fixed = {"mean": features.mean(0), "whitening": whitening(features, labels)}
+        return (features - self.fixed["mean"]) @ self.fixed["whitening"]
 
     def pick(self, rows: Rows, indices: Sequence[int]) -> Rows:
         return rows[list(indices)]
 
     def parts(self, weights: Mapping[str, Tensor], rows: Rows) -> Iterator[tuple[list[int], Tensor]]:
         yield list(range(len(rows))), network(weights, rows)
+
+
+def whitening(features: Tensor, labels: Sequence[str]) -> Tensor:
+    """The map [H, H] after which features differ within a label by as much in every direction.
+
+    S^(-1/2) of the pooled covariance S within labels, as in Fisher's linear discriminant, shrunk towards a
+    multiple of the identity, since there are seldom many more rows than features.
+    """
+    names = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+    places = torch.tensor([names[label] for label in labels])
+    sums = torch.zeros(len(names), features.shape[1]).index_add_(0, places, features)
+    within = features - (sums / places.bincount()[:, None])[places]
+    scatter = within.T @ within / len(within)
+    shrunk = scatter + SHRINKAGE * scatter.diagonal().mean() * torch.eye(len(scatter))
+    lengths, directions = torch.linalg.eigh(shrunk)
+    return directions @ torch.diag(lengths.rsqrt()) @ directions.T
 
 
 def network(weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
@@ -106,7 +123,7 @@ class UpdatedFeatures(Features):
     def begin(self, seed: int) -> Weights:
         return new_updates(self.layers, self.rank, seed)
 
-    def read(self, sequences: Sequence[Sequence[int]]) -> Rows:
+    def read(self, sequences: Sequence[Sequence[int]], labels: Sequence[str] | None = None) -> Rows:
         return sequences
 
     def pick(self, rows: Rows, indices: Sequence[int]) -> Rows:

@@ -13,8 +13,8 @@ Since tasks have labels of their own, no head is learned. Each episode, and each
 prototypes of its rows as a linear layer, which the gradient steps then move with all else (Proto-MAML:
 Triantafillou et al. 2020, arXiv:1903.03096, §3).
 
-What learns is a small network on the base's frozen features, with exact gradients through the inner steps;
-or low-rank updates in the base (`learns: lora`), first-order.
+What learns is a small network on the base's frozen features, whitened by what rows of one label differ in,
+with exact gradients through the inner steps; or low-rank updates in the base (`learns: lora`), first-order.
 """
 
 from __future__ import annotations
@@ -189,13 +189,13 @@ class Maml(Method):
         )
         shots: int = Field(5, ge=1, description="rows of each label that an episode adapts on")
         ways: int = Field(15, ge=2, description="labels of an episode; fewer where a task has fewer")
-        steps: int = Field(5, ge=1, description="gradient steps on a task's rows")
+        steps: int = Field(10, ge=1, description="gradient steps on a task's rows")
         inner_rate: float | None = Field(
             None, gt=0, description="their learning rate; default: 5 for the network, 0.1 for lora"
         )
         episodes: int = Field(400, ge=1, description="episodes from which the initialisation is learned")
         batch_size: int = Field(4, ge=1, description="episodes a step of the initialisation")
-        learning_rate: float = Field(1e-3, gt=0, description="of the initialisation, by Adam")
+        learning_rate: float = Field(3e-4, gt=0, description="of the initialisation, by Adam")
         width: int = Field(64, ge=1, description="hidden units of the network")
         rank: int = Field(8, ge=1, description="of the low-rank updates")
         target: list[str] | None = Field(
@@ -226,7 +226,8 @@ class Maml(Method):
         if fault:
             raise DataError(f"maml: {fault}")
         features = self.features(base)
-        rows = features.read(base.read(examples, data.instruction))
+        labels = [str(example.expected) for example in examples]
+        rows = features.read(base.read(examples, data.instruction), labels)
         learned = learned_tasks(tasks, self.settings)
         context.log(f"maml: learns from {len(learned)} of {len(tasks)} tasks, and adapts to each")
         initial, report = self._learn(features, self._draw(features, rows, learned), context)

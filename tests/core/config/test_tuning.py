@@ -142,6 +142,12 @@ def test_faults_of_settings_and_of_tune_are_told_at_once(tmp_path):
     assert "methods.lora.tune.alhpa: unknown setting (did you mean 'alpha'?)" in told
 
 
+def test_a_misspelt_tune_is_told_as_the_settings_are(tmp_path):
+    path = config(tmp_path, [{"lora": {"tun": {"trials": 4}}}])
+    with pytest.raises(ConfigError, match=r"methods\.lora\.tun: unknown key \(did you mean 'tune'\?\)"):
+        load_config(path)
+
+
 def test_the_same_method_tuned_twice_alike_is_a_fault(tmp_path):
     entry = {"lora": {"tune": {"trials": 4}}}
     with pytest.raises(ConfigError, match="listed twice with the same settings"):
