@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .decoder import Decoder
     from .metric import Metric
     from .model.base import Base
+    from .training.each_step import EachStep
     from .training.replay import Replay
     from .types import (
         BaseKind,
@@ -185,7 +186,7 @@ class Trainable:
     has another form than what was trained: it attaches that in its place. `replays` is whether the base's
     own language head stands on what is learned, so that ordinary text can be trained beside the rows; that
     text is `replay`, which the pipeline gives. `noise` is what `loss` draws from, so that a training which
-    goes on from a checkpoint draws on.
+    goes on from a checkpoint draws on. `each_step` is called at every step, where that is more than AdamW's.
     """
 
     parameters: Mapping[str, torch.nn.Parameter]
@@ -198,6 +199,7 @@ class Trainable:
     replays: bool = True
     replay: Replay | None = None
     noise: torch.Generator | None = None
+    each_step: EachStep | None = None
 
     def count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())

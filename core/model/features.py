@@ -94,10 +94,10 @@ def whitening(features: Tensor, labels: Sequence[str]) -> Tensor:
     """
     names = {label: place for place, label in enumerate(dict.fromkeys(labels))}
     places = torch.tensor([names[label] for label in labels])
-    sums = torch.zeros(len(names), features.shape[1]).index_add_(0, places, features)
+    sums = features.new_zeros(len(names), features.shape[1]).index_add_(0, places, features)
     within = features - (sums / places.bincount()[:, None])[places]
     scatter = within.T @ within / len(within)
-    shrunk = scatter + SHRINKAGE * scatter.diagonal().mean() * torch.eye(len(scatter))
+    shrunk = scatter + SHRINKAGE * scatter.diagonal().mean() * torch.eye(len(scatter), dtype=scatter.dtype)
     lengths, directions = torch.linalg.eigh(shrunk)
     return directions @ torch.diag(lengths.rsqrt()) @ directions.T
 

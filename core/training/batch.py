@@ -59,8 +59,12 @@ def train_step(
         raise StepError(
             f"the loss is {total}: lower learning_rate (now {settings.learning_rate:g}) or raise warmup_share"
         )
+    if trainable.each_step:
+        trainable.each_step.before()
     torch.nn.utils.clip_grad_norm_(list(trainable.parameters.values()), settings.max_grad_norm)
     optimizer.step()
+    if trainable.each_step:
+        trainable.each_step.after()
     optimizer.zero_grad(set_to_none=True)
     return done
 

@@ -92,6 +92,8 @@ class Training:
 
     def begin(self) -> None:
         """Go on from a checkpoint where there is one; else the start is the best so far."""
+        if self.trainable.each_step:
+            self.trainable.each_step.begin(len(self.plan.batches))
         self._resumed = self._checkpoints.find() if self._checkpoints else None
         if self._resumed:
             self._go_on(self._resumed)

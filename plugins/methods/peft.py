@@ -2,8 +2,9 @@
 
 Mangrulkar et al. 2022, "PEFT: State-of-the-art Parameter-Efficient Fine-Tuning methods". A tuner puts layers
 of its own in the place of some of the base's; training, evaluation and registration are as for any rung.
-Left out are tuners whose result depends on more than a token and those before it, and those that need to be
-called at each step of the training. Dropout is off, since tokens are shared by rows.
+Left out are tuners whose result depends on more than a token and those before it. Dropout is off, since
+tokens are shared by rows. AdaLoRA (Zhang et al. 2023, arXiv:2303.10512) shares out its ranks anew at each
+step of the training, and adds its equation 4 to the loss.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pydantic import Field as Setting
 from torch import nn
 
 from ...core.config.faults import validate
-from ...core.errors import ModelError, did_you_mean
+from ...core.errors import ModelError, StepError, did_you_mean
 from ...core.hookspecs import hookimpl
 from ...core.method import Data, Method, PeftAdapter, Trainable, Weights
 from ...core.model.architecture import skeleton
@@ -43,6 +44,7 @@ OURS = (
     "task_type",
 )
 KEYS_AND_VALUES = ("ADAPTION_PROMPT", "CARTRIDGE", "PREFIX_TUNING")
+ADALORA, TOTAL, PATTERN = "ADALORA", "total_step", "rank_pattern"
 MIXED = "what it says of a token depends on tokens of other rows or on more than tokens"
 REFUSED = dict.fromkeys(("LILY", "POLY", "SHADOW", "XLORA"), MIXED)
 # Kept where names of modules are no list: an expression, or PEFT's own word for all linear layers.
@@ -73,7 +75,7 @@ def tuner_fault(name: str) -> str | None:
         return f"there is no tuner {name!r}{did_you_mean(name, known)}: PEFT has {', '.join(sorted(known))}"
     if name in REFUSED:
         return f"{name} cannot run here: {REFUSED[name]}"
-    return _prompt_fault(name, known[name]) or _steps_fault(name)
+    return _prompt_fault(name, known[name])
 
 
 def _prompt_fault(name: str, config: type[Any]) -> str | None:
@@ -84,21 +86,13 @@ def _prompt_fault(name: str, config: type[Any]) -> str | None:
     return f"{name} learns a prompt: use the method {'prefix' if name in KEYS_AND_VALUES else 'soft_prompt'}"
 
 
-def _steps_fault(name: str) -> str | None:
-    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
-
-    if not hasattr(PEFT_TYPE_TO_TUNER_MAPPING[name], "update_and_allocate"):
-        return None
-    return f"{name} shares out its ranks anew at each step, for which it must be called: use the method lora"
-
-
 def settings_model(config: type[Any]) -> type[BaseModel]:
     """The settings that a tuner's config takes, with their types, as our own checks read them."""
     hints = get_type_hints(config)
     declared = {
         field.name: (hints[field.name] | None, _default(field))
         for field in fields(config)
-        if field.name not in OURS
+        if field.name not in (*OURS, TOTAL)
     }
     strict = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
     model: type[BaseModel] = create_model(config.__name__, __config__=strict, **declared)  # type: ignore[call-overload]
@@ -114,7 +108,17 @@ def settings_faults(name: str, given: Mapping[str, Any]) -> list[str]:
     _, faults = validate(settings_model(tuners()[name]), dict(given), "settings")
     dropped = [key for key, value in given.items() if "dropout" in key and value]
     off = [f"settings.{key}: expected 0: dropout is off, since tokens are shared by rows" for key in dropped]
-    return [f"{fault.place}: {fault.text}" for fault in faults] + off
+    return (
+        [f"{fault.place}: {fault.text}" for fault in faults]
+        + off
+        + (ranks_faults(given) if name == ADALORA else [])
+    )
+
+
+def ranks_faults(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the ranks of AdaLoRA, of which there must be more at first than in the end."""
+    first, last = (given.get(key) or default for key, default in (("init_r", 12), ("target_r", 8)))
+    return [] if last < first else [f"settings.target_r: expected fewer than init_r, {first}; found {last}"]
 
 
 def names_faults(model: nn.Module, given: Mapping[str, Any]) -> Iterator[str]:
@@ -146,7 +150,14 @@ def inject(name: str, given: Mapping[str, Any], model: Any) -> Any:
     """PEFT's model around ours, in which the tuner's layers lie now."""
     from peft import get_peft_model
 
-    return get_peft_model(model, tuners()[name](**given))
+    return get_peft_model(model, tuners()[name](**given, **known_later(name, given)))
+
+
+def known_later(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tuner's config asks for that the training loop will say."""
+    if name != ADALORA:
+        return {}
+    return {TOTAL: (given.get("tinit") or 0) + (given.get("tfinal") or 0) + 1}
 
 
 class Peft(GradientMethod):
@@ -200,6 +211,7 @@ class Peft(GradientMethod):
             detach=partial(take_off, model, own),
             merge=partial(merge, wrapped, model) if can_merge(model) else None,
             frozen={name: each for name, each in state.items() if each.data_ptr() not in learned},
+            each_step=RankSharing(wrapped.base_model) if self.tuner == ADALORA else None,
         )
 
     def start(self, base: Base, data: Data) -> Trainable:
@@ -209,9 +221,73 @@ class Peft(GradientMethod):
         return trainable
 
     def as_peft(self, weights: Weights, model: Mapping[str, Any]) -> PeftAdapter:
-        config = tuners()[self.tuner](**self.settings.settings).to_dict()
+        given = self.settings.settings
+        config = tuners()[self.tuner](**given, **known_later(self.tuner, given)).to_dict()
         mine = {name: in_json(value) for name, value in config.items() if name not in OURS}
         return PeftAdapter(config={**mine, "peft_type": self.tuner}, tensors=weights)
+
+
+class RankSharing:
+    """AdaLoRA's part of each step: its penalty before the optimizer's step, its budget of ranks after it."""
+
+    MEMORY = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
+    def __init__(self, adalora: Any) -> None:
+        self.adalora = adalora
+        self.config = adalora.peft_config[adalora.trainable_adapter_name]
+        self.done = 0
+
+    def begin(self, steps: int) -> None:
+        first, last = self.config.tinit, self.config.tfinal
+        if first + last >= steps:
+            raise StepError(
+                f"peft: AdaLoRA lowers its ranks between the first tinit={first} and the last tfinal={last} "
+                f"steps, but the training has {steps} steps: train for more, or lower them"
+            )
+        self.config.total_step = steps
+
+    def before(self) -> None:
+        (self.config.orth_reg_weight * self.penalty()).backward()  # type: ignore[no-untyped-call]
+
+    def penalty(self) -> torch.Tensor:
+        """Mean distance of P^T P and Q Q^T from the identity (equation 4), not squared, as PEFT has it."""
+        distances = []
+        for name, weight in self.adalora.model.named_parameters():
+            if "lora_A" in name or "lora_B" in name:
+                square = weight @ weight.T if "lora_A" in name else weight.T @ weight
+                distances.append((square - torch.eye(len(square), device=square.device)).norm())
+        return torch.stack(distances).mean()
+
+    def after(self) -> None:
+        self.done += 1
+        self.adalora.update_and_allocate(self.done)
+
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        allocator, pattern = self.adalora.rankallocator, self.config.rank_pattern or {}
+        return {
+            "done": torch.tensor(self.done),
+            **{
+                f"{kind}:{name}": each
+                for kind in self.MEMORY
+                for name, each in getattr(allocator, kind).items()
+            },
+            **{f"{PATTERN}:{name}": torch.tensor(each) for name, each in pattern.items()},
+        }
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        kept: dict[str, dict[str, torch.Tensor]] = {}
+        for key, each in tensors.items():
+            kind, _, name = key.partition(":")
+            kept.setdefault(kind, {})[name] = each
+        device = next(self.adalora.parameters()).device
+        self.done = int(tensors["done"])
+        for kind in self.MEMORY:
+            setattr(
+                self.adalora.rankallocator,
+                kind,
+                {n: each.to(device) for n, each in kept.get(kind, {}).items()},
+            )
+        self.config.rank_pattern = {name: each.tolist() for name, each in kept.get(PATTERN, {}).items()}
 
 
 def in_json(value: Any) -> Any:

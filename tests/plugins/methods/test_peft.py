@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from stepladder.core.errors import ModelError
+from stepladder.core.errors import ModelError, StepError
 from stepladder.core.method import DataSchema, Prompt
 from stepladder.core.model.base import Base
 from stepladder.core.model.engine import PlainEngine, TreeEngine
@@ -39,6 +39,7 @@ TUNERS: dict[str, dict[str, Any]] = {
     "OFT": {"target_modules": ["q_proj"], "oft_block_size": 8},
     "LN-tuning": {},
     "LoKr": {"r": 2, "target_modules": ["v_proj"]},
+    "AdaLoRA": {"init_r": 4, "target_r": 2, "target_modules": ["q_proj", "v_proj"]},
 }
 every_tuner = pytest.mark.parametrize("tuner", TUNERS)
 
@@ -159,6 +160,104 @@ def test_a_tuner_that_mixes_rows_is_noticed(base: Base, toy, tmp_path):
         method("LILY").fit(base, toy, FitContext(tmp_path))
 
 
+# --- AdaLoRA, which does something at each step ---
+
+
+def adalora(base: Base, **training: Any):
+    return method("AdaLoRA", **training).attach(base.model)
+
+
+def backward(base: Base) -> None:
+    for loss, _ in base.engine.losses(ROWS):
+        loss.backward()
+
+
+def ranks(trainable: Any) -> int:
+    """How many are left, in the six places of three layers together."""
+    return sum(int((each != 0).sum()) for name, each in trainable.parameters.items() if "lora_E" in name)
+
+
+def step(base: Base, trainable: Any, optimizer: torch.optim.Optimizer) -> None:
+    backward(base)
+    trainable.each_step.before()
+    optimizer.step()
+    trainable.each_step.after()
+    optimizer.zero_grad()
+
+
+def test_adalora_is_left_with_as_many_ranks_as_it_was_given(base: Base):
+    trainable = adalora(base)
+    disturb(trainable.parameters.values())
+    trainable.each_step.begin(6)
+    optimizer = torch.optim.SGD(trainable.parameters.values(), lr=0.1)
+    assert ranks(trainable) == 6 * 4
+    left = []
+    for _ in range(6):
+        step(base, trainable, optimizer)
+        left.append(ranks(trainable))
+    assert left == sorted(left, reverse=True)
+    assert left[-1] == 6 * 2
+
+
+def test_adalora_adds_the_gradient_of_peft_s_own_penalty(base: Base):
+    trainable = adalora(base)
+    disturb(trainable.parameters.values())
+    trainable.each_step.before()
+    ours = [each.grad.clone() for name, each in trainable.parameters.items() if "lora_E" not in name]
+    adalora_model = trainable.each_step.adalora
+    tokens = torch.tensor([ROWS[0].tokens])
+    adalora_model(input_ids=tokens, labels=tokens).loss.backward()
+    whole = [each.grad for name, each in trainable.parameters.items() if "lora_E" not in name]
+    both = [each.clone() for each in whole]
+    for each in trainable.parameters.values():
+        each.grad = None
+    adalora_model.model(input_ids=tokens, labels=tokens).loss.backward()
+    alone = [each.grad for name, each in trainable.parameters.items() if "lora_E" not in name]
+    assert all(each.any() for each in alone)
+    for penalty, twice, plain in zip(ours, both, alone, strict=True):
+        assert torch.allclose(twice, 2 * penalty + plain, atol=1e-6)
+
+
+def test_adalora_goes_on_from_what_a_checkpoint_keeps(load):
+    whole, first, second = load(), load(), load()
+    trained = []
+    for base in (whole, first, second):
+        trainable = adalora(base)
+        disturb(trainable.parameters.values())
+        trainable.each_step.begin(6)
+        trained.append((base, trainable, torch.optim.SGD(trainable.parameters.values(), lr=0.1)))
+    for _ in range(6):
+        step(*trained[0])
+    for _ in range(3):
+        step(*trained[1])
+    kept = {name: each.clone() for name, each in trained[1][1].each_step.tensors().items()}
+    trained[2][1].each_step.restore(kept)
+    with torch.no_grad():
+        for name, parameter in trained[2][1].parameters.items():
+            parameter.copy_(trained[1][1].parameters[name])
+    for _ in range(3):
+        step(*trained[2])
+    for name, parameter in trained[0][1].parameters.items():
+        assert torch.equal(parameter, trained[2][1].parameters[name]), name
+
+
+def test_adalora_is_trained_by_the_loop(base: Base, toy, tmp_path):
+    fitted = method("AdaLoRA", {**TUNERS["AdaLoRA"], "tfinal": 1}, epochs=2).fit(
+        base, toy, FitContext(tmp_path)
+    )
+    steps = fitted.trainable.each_step.done
+    assert steps == fitted.report.steps > 2
+    assert fitted.trainable.each_step.config.total_step == steps
+    assert sum(map(sum, fitted.trainable.each_step.config.rank_pattern.values())) == 6 * 2
+
+
+def test_adalora_says_when_there_are_too_few_steps(base: Base):
+    settings = {**TUNERS["AdaLoRA"], "tinit": 3, "tfinal": 2}
+    trainable = method("AdaLoRA", settings).attach(base.model)
+    with pytest.raises(StepError, match="first tinit=3 and the last tfinal=2 steps, but the training has 5"):
+        trainable.each_step.begin(5)
+
+
 # --- what is refused before weights are loaded ---
 
 
@@ -183,7 +282,8 @@ def test_a_tuner_that_mixes_rows_is_noticed(base: Base, toy, tmp_path):
         ("VeRA", {"modules_to_save": ["lm_head"]}, "the language head is computed apart"),
         ("prefix-tuning", {}, "PREFIX_TUNING learns a prompt: use the method prefix"),
         ("P_TUNING", {}, "P_TUNING learns a prompt: use the method soft_prompt"),
-        ("AdaLoRA", {}, "ADALORA shares out its ranks anew at each step"),
+        ("AdaLoRA", {"init_r": 8}, "settings.target_r: expected fewer than init_r, 8; found 8"),
+        ("AdaLoRA", {"total_step": 9}, "settings.total_step: unknown key"),
         ("POLY", {}, "POLY cannot run here"),
     ],
 )
