@@ -12,6 +12,7 @@ from ..core.report.folder import CONFIG, write_config, write_graph
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
 from ..core.training.children import Children
+from .prefect_secrets import lend
 from .single import do_step
 
 Log = Callable[[str], None]
@@ -46,6 +47,7 @@ class Planned:
 def plan(request: Request, children: Children, log: Log, *, announce: bool) -> Planned:
     """Plan the run; with `announce` its plugins hear that it starts. Leaves nothing on disk.
 
+    The Prefect secrets that it names are lent to all children from then on.
     Raises InputError where the config or what it names is wrong.
     """
     spec = {
@@ -55,6 +57,7 @@ def plan(request: Request, children: Children, log: Log, *, announce: bool) -> P
         "announce": announce,
     }
     result = do_step("plan", spec, log, children)
+    lend(result["secrets"])
     return Planned(Graph.from_json(result["graph"]), result["run"], result["config"])
 
 

@@ -26,8 +26,12 @@ def check_endpoint(document: Document) -> Iterator[Fault]:
         section = document.values["endpoint"] = {}
     if fault := endpoint_fault(base):
         yield Fault("base", fault)
-    if isinstance(section, dict) and (fault := _key_fault(section.get("key"))):
-        yield Fault("endpoint.key", fault)
+    if isinstance(section, dict):
+        key = section.get("key")
+        if isinstance(key, dict) and key.keys() == {"env"}:
+            key = section["key"] = key["env"]
+        if fault := _key_fault(key):
+            yield Fault("endpoint.key", fault)
     yield from _data_faults(document.values.get("data"))
 
 

@@ -20,6 +20,7 @@ from .gates import check_gates
 from .kinds import check_kinds
 from .places import check_base, check_files, check_packages
 from .schema import Config
+from .secrecy import check_secrets, shown
 from .task import check_family, check_task, check_templates, find_task
 from .tuning import TRIALS, TUNE
 
@@ -64,8 +65,13 @@ def load_config(path: Path, overrides: Sequence[str] = (), registry: Registry | 
 
 
 def _check(document: Document, registry: Registry) -> tuple[list[Draft], list[Fault]]:
-    """Every part is checked whatever is wrong with the others, each fault at its place."""
+    """Every part is checked whatever is wrong with the others, each fault at its place.
+
+    But where there is a secret, that is told alone: other faults quote what they have found.
+    """
     values = document.values
+    if secrets := list(check_secrets(document)):
+        return [], secrets
     faults = [*document.faults, *check_endpoint(document), *_check_schema(values)]
     task, wrong = find_task(values.get("task"), registry)
     faults += wrong
@@ -104,7 +110,7 @@ def _check_schema(values: Mapping[str, Any]) -> list[Fault]:
 
 def _word(document: Document, fault: Fault) -> str:
     flag = document.flag_of(fault.place)
-    where = f"--set {flag.text}: {fault.place}" if flag else fault.place
+    where = f"--set {shown(flag)}: {fault.place}" if flag else fault.place
     return f"{where}: {fault.text}"
 
 

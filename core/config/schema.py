@@ -72,13 +72,33 @@ class DataConfig(Section):
     too_long: Literal["quarantine", "truncate"] = "quarantine"
 
 
-class EndpointConfig(Section):
-    """How a base that is a URL is asked. `key` names an environment variable, and is never the key itself."""
+class PrefectSecret(Section):
+    """A Secret block of Prefect: who starts the run reads it, and lends it to the run's own processes."""
 
-    key: str | None = Field(None, description="the environment variable that holds the key")
+    prefect_secret: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", description="the block's name")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable in which those processes find it."""
+        return f"STEPLADDER_SECRET_{self.prefect_secret.upper().replace('-', '_')}"
+
+
+class EndpointConfig(Section):
+    """How a base that is a URL is asked. `key` names where the key is found, and is never the key itself."""
+
+    key: str | PrefectSecret | None = Field(
+        None,
+        description="the environment variable that holds the key, as NAME or {env: NAME}, "
+        "or {prefect_secret: BLOCK}",
+    )
     timeout_seconds: float = Field(60, gt=0, description="a request is given up after so many seconds")
     retries: int = Field(4, ge=0, le=20, description="a request that was given up is sent so often again")
     parallel: int = Field(4, ge=1, le=64, description="requests at a time")
+
+    @property
+    def variable(self) -> str | None:
+        """The environment variable that holds the key."""
+        return self.key.variable if isinstance(self.key, PrefectSecret) else self.key
 
 
 class RetainConfig(Section):

@@ -78,7 +78,7 @@ class Endpoint:
     def __init__(self, ref: BaseRef) -> None:
         self.url, self.model = endpoint_address(ref.name)
         self.access = EndpointConfig(**(ref.access or {}))
-        self._key = _read_key(ref.name, self.access.key)
+        self._key = _read_key(ref.name, self.access.variable)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(timeout=self.access.timeout_seconds, headers=headers)
 
@@ -155,7 +155,7 @@ class Endpoint:
 
     def _remedy(self, status: int) -> str:
         if status in (401, 403):
-            sent = f"the key in {self.access.key} was sent" if self._key else "no key was sent"
+            sent = f"the key in {self.access.variable} was sent" if self._key else "no key was sent"
             return f"{sent}; endpoint.key names the environment variable that holds one for this address"
         if status == 404:
             return f"is there a model {self.model!r}, and does the URL end as its host says, often with /v1?"

@@ -16,6 +16,7 @@ from typing import Any
 from ..bases import read_model_config
 from ..config import Resolved, load_config
 from ..config.kinds import Footing
+from ..config.schema import PrefectSecret
 from ..data.prepare import own_places
 from ..discovery import Registry, discover
 from ..environment import installed
@@ -36,7 +37,8 @@ LIBRARIES = ("torch", "transformers")
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`spec`: config (path), overrides (list of key=value), runs (folder), announce (whether to fire).
 
-    Returns graph, run (name, fingerprint, run_dir, data_sha256, commit, origins), config and candidates.
+    Returns graph, run (name, fingerprint, run_dir, data_sha256, commit, origins), config, candidates, and
+    secrets (environment variable → Prefect's block).
     Raises ConfigError and ModelError.
     """
     registry = discover()
@@ -64,7 +66,15 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "run": about,
         "config": ingredients.config,
         "candidates": [as_json(candidate) for candidate in resolved.candidates],
+        "secrets": _secrets(resolved),
     }
+
+
+def _secrets(resolved: Resolved) -> dict[str, str]:
+    """The Prefect secrets that the run's steps are lent, by the variable in which they look for each."""
+    endpoint = resolved.config.endpoint
+    key = endpoint.key if endpoint else None
+    return {key.variable: key.prefect_secret} if isinstance(key, PrefectSecret) else {}
 
 
 def require_fitting(resolved: Resolved, ingredients: Ingredients, registry: Registry) -> None:
