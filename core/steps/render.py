@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..data.account import as_json
 from ..data.lengths import context_length, length_policy
 from ..data.prepare import own_places
 from ..data.rendering import Rendering, copy_rows, render
-from ..data.store import load_schema
+from ..data.store import load_schema, save_schema
 from ..data.wording import Reading, Wording
 from ..discovery import Registry, discover
 from ..method import DataSchema, Prompt
@@ -22,12 +23,17 @@ from ..tokenizer import Reader, Renderer
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Writes train/, validation/, test/ with tokens, and quarantine.jsonl, account.json and schema.json.
 
+    A label that would forge a turn goes, with its own rows: every question names all labels.
     Raises DataError for too many rows that cannot be rendered; without a tokenizer they stay as they are.
     """
     read = Path(spec["needs"]["read"])
     if not BaseRef(**spec["base"]).has_weights:
         return {"data": as_json(copy_rows(read, folder))}
-    return {"data": as_json(render(_rendering(spec, read, discover()), read, folder))}
+    rendering = _rendering(spec, read, discover())
+    accounts = render(rendering, read, folder)
+    if isinstance(rendering.wording, Wording):
+        save_schema(folder, rendering.wording.schema)
+    return {"data": as_json(accounts)}
 
 
 def _rendering(spec: Mapping[str, Any], read: Path, registry: Registry) -> Rendering:
@@ -49,4 +55,6 @@ def _wording(base: Path, schema: DataSchema) -> Wording | Reading:
     tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
     if base_kind(read_model_config(base)) == "encoder":
         return Reading(Reader(tokenizer, context_length(base)))
-    return Wording(Renderer(tokenizer), schema, Prompt())
+    renderer = Renderer(tokenizer)
+    labels = tuple(label for label in schema.labels if not renderer.forges(label))
+    return Wording(renderer, replace(schema, labels=labels), Prompt())

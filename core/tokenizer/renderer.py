@@ -141,6 +141,10 @@ class Renderer:
                 raise RowFault(f"turn {number} (assistant) is empty")
             self._check_text(message.content, f"turn {number} ({message.role})")
 
+    def forges(self, text: str) -> bool:
+        """Whether no turn can hold this text."""
+        return not _is_unicode(text) or self._control.search(text) is not None
+
     def _check_text(self, text: str, where: str) -> None:
         if not _is_unicode(text):
             raise RowFault(f"{where} is no valid Unicode text: it has half of a surrogate pair")
