@@ -9,7 +9,7 @@ BIN = .venv/bin
 STAMP = .venv/stepladder-installed
 BENCHMARKS = lora_vs_trl few_shot_vs_lm_eval ladder_clinc150_20 rows tables forgetting
 
-.PHONY: install demo test check bench
+.PHONY: install demo test faults check bench
 
 install: $(STAMP)
 
@@ -18,6 +18,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not bench and not faults"
+
+faults: $(STAMP)  # kills, full disks, faulty plugins, servers that go away; up to an hour
+	$(BIN)/pytest -m faults
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ register: colours
 """
 COMMAND = [sys.executable, "-c", "from stepladder.flows.cli import main; main()"]
 RUN = ("run", "colours.yaml", "--engine", "inline")
+PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300"}  # of a machine that does much else
 # What nobody may find once a run has ended well: names under which something is made.
 HALF_WRITTEN = (".partial", ".gone", ".new", ".tmp")
 
@@ -95,7 +96,7 @@ class Project:
         foreign = ("MLFLOW_", "PREFECT_", "STEPLADDER_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         paths = [str(self.folder / "site"), *filter(None, [kept.pop("PYTHONPATH", "")])]
-        own = {"STEPLADDER_HOME": str(self.home), "PYTHONPATH": os.pathsep.join(paths)}
+        own = {"STEPLADDER_HOME": str(self.home), "PYTHONPATH": os.pathsep.join(paths), **PATIENCE}
         return {**kept, **own, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONUNBUFFERED": "1", **more}
 
     def start(self, *arguments, **environment):
