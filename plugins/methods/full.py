@@ -40,7 +40,7 @@ class Full(GradientMethod):
     bases = ("causal", "encoder")
 
     class Settings(HeadSettings):
-        learning_rate: float = Field(2e-5, gt=0)
+        learning_rate: float = Field(5e-5, gt=0)
         warmup_head_epochs: float = Field(
             1, ge=0, description="passes in which a linear head alone is trained, the base frozen"
         )

@@ -38,7 +38,7 @@ class Prefix(GradientMethod):
     answers = ("label", "choose", "generate", "number", "likelihood")
 
     class Settings(GradientMethod.Settings):
-        learning_rate: float = Field(5e-2, gt=0)
+        learning_rate: float = Field(0.1, gt=0)
         length: int = Field(20, ge=1, description="learned positions before the input")
         initial: Literal["text", "vocabulary", "mlp"] = Field(
             "text", description="start from activations of `text`, of frequent words, or train by an MLP"
