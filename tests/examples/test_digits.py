@@ -38,7 +38,8 @@ def run(tmp_path_factory):
             folders[node.id].mkdir()
             needs = {needed: str(folders[needed]) for needed in node.needs if needed in folders}
             step = import_module(f"stepladder.core.steps.{node.kind}")
-            given = {**node.spec, "needs": needs, "failures": {}, "failed": {}}
+            about = {"fingerprint": node.fingerprint, "scratch": f"{folders[node.id]}.scratch"}
+            given = {**node.spec, **about, "needs": needs, "failures": {}, "failed": {}}
             results[node.id] = step.run(given, folders[node.id])
             (folders[node.id] / "result.json").write_text(json.dumps(results[node.id]))
     return planned, results, folders

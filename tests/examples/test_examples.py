@@ -49,7 +49,8 @@ def compare(tmp_path, base_folder, on_the_cpu):
                 folder.mkdir()
                 needs = {needed: str(folders[needed]) for needed in node.needs}
                 step = import_module(f"stepladder.core.steps.{node.kind}")
-                results[node.id] = step.run({**node.spec, "needs": needs, "failures": {}}, folder)
+                about = {"fingerprint": node.fingerprint, "scratch": f"{folder}.scratch"}
+                results[node.id] = step.run({**node.spec, **about, "needs": needs, "failures": {}}, folder)
                 (folder / "result.json").write_text(json.dumps(results[node.id]))
                 folders[node.id] = folder
         return results

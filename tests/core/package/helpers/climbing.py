@@ -89,6 +89,7 @@ class Climb:
         place = self.folder / "steps" / node.replace(":", "-")
         place.mkdir(parents=True)
         spec = {"config": self.config, "base": self.base, "run": self.run, "needs": dict(self.needs)}
+        spec |= {"fingerprint": self.run["fingerprint"], "scratch": f"{place}.scratch"}
         kind = importlib.import_module(f"stepladder.core.steps.{node.partition(':')[0]}")
         result: Json = kind.run({**spec, "candidates": self.candidates, "failures": {}, **about}, place)
         (place / "result.json").write_text(json.dumps(result))
