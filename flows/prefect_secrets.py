@@ -35,6 +35,7 @@ def _read(name: str) -> str:
             f"endpoint.key: Prefect, which has the secret {name!r}, does not answer: {type(error).__name__}: "
             f"{error}; an environment variable does without it: endpoint.key={{env: NAME}}"
         ) from error
+    assert isinstance(block, Secret), "outside of coroutines it is loaded at once"
     value = block.get()
     if not isinstance(value, str) or not value.strip():
         raise InputError(
