@@ -7,7 +7,8 @@ StepladderError
 │   ├── ModelError        the base model or an adapter
 │   └── PluginError       a plugin asked for by name
 ├── StepError             a step failed for another reason: exit code 1
-│   └── DiskFull          nothing more can be written, whatever is tried
+│   ├── DiskFull          nothing more can be written, whatever is tried
+│   └── OutOfMemory       the smallest part of the work needs more memory than there is
 └── GateError             a gate said no: exit code 3
 
 RowFault is no failure: it marks one row as quarantined, with the reason.
@@ -60,6 +61,10 @@ class StepError(StepladderError):
 
 class DiskFull(StepError):
     """There is no room for what a step writes: the run ends, since every other step would fail too."""
+
+
+class OutOfMemory(StepError):
+    """The smallest part of the work needs more memory than there is."""
 
 
 class GateError(StepladderError):

@@ -144,6 +144,13 @@ class Context(ABC):
         """Run the one training loop; afterwards `trainable` holds the weights of the best validation."""
 
     @abstractmethod
+    def remember(self, key: str, make: Callable[[], Any]) -> Any:
+        """The JSON value that `make` gives, found again by its key where the fit was killed after that.
+
+        For what takes long outside the training loop, and follows from settings, data and base alone.
+        """
+
+    @abstractmethod
     def artifact(self, candidate: str) -> Path:
         """The adapter folder of a candidate that the method `needs`."""
 

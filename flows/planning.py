@@ -20,11 +20,12 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asked for. `runs` is the folder of all runs."""
+    """What the user asked for. `runs` is the folder of all runs, `resumes` that of the one to go on with."""
 
     config: Path
     overrides: tuple[str, ...] = ()
     runs: Path = Path("runs")
+    resumes: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def plan(request: Request, children: Children, log: Log, *, announce: bool) -> P
         "overrides": list(request.overrides),
         "runs": str(request.runs.absolute()),
         "announce": announce,
+        "resumes": str(request.resumes) if request.resumes else None,
     }
     result = do_step("plan", spec, log, children)
     lend(result["secrets"])
@@ -72,7 +74,7 @@ def open_run_folder(planned: Planned) -> None:
 def resumed(run: str, runs: Path, overrides: tuple[str, ...] = ()) -> Request:
     """The request that a run, named or given by its folder, was started with. Raises InputError."""
     folder = find_run("--resume", run, runs)
-    return Request(folder / CONFIG, overrides, runs=folder.parent)
+    return Request(folder / CONFIG, overrides, runs=folder.parent, resumes=folder)
 
 
 def find_run(asked_by: str, run: str, runs: Path) -> Path:

@@ -135,6 +135,15 @@ class CheckpointConfig(Section):
     keep: int = Field(2, ge=1, description="so many of each training, the newest")
 
 
+class LimitsConfig(Section):
+    """What each step may use; one that wants more fails, and the others go on. It changes no result."""
+
+    minutes: float | None = Field(None, gt=0, description="from the start of the step's process to its end")
+    memory_gb: float | None = Field(
+        None, gt=0, description="1e9 bytes that a process of the step may write to; on Linux alone"
+    )
+
+
 class PromoteConfig(Section):
     """What a version of this run must pass before it is the champion."""
 
@@ -161,6 +170,7 @@ class Config(Section):
     retain: RetainConfig | None = None
     choose: ChooseConfig = ChooseConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    limits: LimitsConfig = LimitsConfig()
     register_as: Name | None = Field(None, alias="register")
     promote: PromoteConfig = PromoteConfig()
     data_license: str | None = Field(None, description="of the rows; kept with a registered model")

@@ -17,6 +17,7 @@ from ..errors import DiskFull, InputError
 from ..files import is_disk_full, no_room
 from ..manifest import is_whole
 from ..training.children import DISK_FULL, ERROR, Children, Ended, Failure
+from ..training.limits import Limits
 from .graph import Node
 from .store import Place, Store, read_result, remove
 
@@ -173,7 +174,7 @@ def _nodes_of(candidate_id: str) -> list[str]:
 def _run(node: Node, spec: dict[str, Any], place: Place, children: Children, log: Log) -> Outcome:
     folder = place.begin()
     (folder / SPEC).write_text(json.dumps(spec, indent=2))
-    ended = children.run(node.kind, spec, folder, log)
+    ended = children.run(node.kind, spec, folder, log, _limits(spec))
     if ended.failure and ended.failure.type == DISK_FULL:
         raise _out_of_room(place, ended.failure.message)
     (folder / OUTCOME).write_text(json.dumps(_figures(ended)))
@@ -182,6 +183,11 @@ def _run(node: Node, spec: dict[str, Any], place: Place, children: Children, log
     if ended.failure.exit_code == InputError.exit_code:  # nothing to continue from: the input must change
         remove(place.scratch)
     return read_outcome(place.fail())
+
+
+def _limits(spec: Mapping[str, Any]) -> Limits:
+    """Those of the config; of a graph that has none, such as a promotion's, nothing is limited."""
+    return Limits(**spec.get("config", {}).get("limits", {}))
 
 
 def _out_of_room(place: Place, message: str) -> DiskFull:

@@ -27,6 +27,7 @@ from ..places import address_fingerprint, is_address
 from ..report.folder import RUN
 from .candidate import say
 from .graph import Ingredients, as_json, build_graph
+from .same_run import require_same_run
 
 CORE = Path(__file__).parents[1]
 # What is done after the choice, which no fingerprint is taken over.
@@ -35,11 +36,12 @@ LIBRARIES = ("torch", "transformers")
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """`spec`: config (path), overrides (list of key=value), runs (folder), announce (whether to fire).
+    """`spec`: config (path), overrides (list of key=value), runs (folder), announce (whether to fire), and
+    resumes (the folder of the run that it must be, or None).
 
     Returns graph, run (name, fingerprint, run_dir, data_sha256, commit, origins), config, candidates, and
     secrets (environment variable → Prefect's block).
-    Raises ConfigError and ModelError.
+    Raises ConfigError and ModelError, and InputError where it is another run than it must be.
     """
     registry = discover()
     resolved = load_config(Path(spec["config"]), spec["overrides"], registry)
@@ -52,15 +54,17 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "fingerprint": fingerprint,
         "run_dir": str(Path(spec["runs"]).absolute() / f"{name}-{fingerprint[:12]}"),
     }
-    if spec["announce"]:
-        for fault in registry.fire("run_started", run=run):
-            say(fault)
     about = {
         **run,
         "data_sha256": _data_hashes(ingredients),
         "commit": _commit(resolved.folder),
         "origins": dict(resolved.origins),
     }
+    if spec.get("resumes"):
+        require_same_run(Path(spec["resumes"]), about, ingredients.config)
+    if spec["announce"]:
+        for fault in registry.fire("run_started", run=run):
+            say(fault)
     return {
         "graph": graph.with_run(about).to_json(),
         "run": about,

@@ -53,6 +53,15 @@ class Keeping:
     def below(self, name: str) -> Keeping:
         return replace(self, folder=self.folder / name)
 
+    def points(self) -> list[Point]:
+        """Those of the curves of all trainings below, one after the other."""
+        return [point for path in sorted(self.folder.glob(f"*/{POINTS}")) for point in read_lines(path)]
+
+    def drop(self) -> None:
+        """Remove all checkpoints below; the curves stay."""
+        for folder in self.folder.glob(f"*/{NAME}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -192,7 +201,18 @@ class Checkpoints:
         return kept
 
 
-def read_lines(path: Path) -> list[Mapping[str, float]]:
+def remembered(path: Path, key: str, make: Callable[[], Any]) -> Any:
+    """The value beside the key in that file, which `make` gives where there is none."""
+    known = {line["key"]: line["value"] for line in read_lines(path)}
+    if key not in known:
+        known[key] = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps({"key": key, "value": known[key]}) + "\n")
+    return known[key]
+
+
+def read_lines(path: Path) -> list[Mapping[str, Any]]:
     """The whole lines of a JSONL file, which a killed process may have left in the middle of one."""
     lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]

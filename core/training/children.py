@@ -21,7 +21,7 @@ import time
 import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
@@ -32,6 +32,7 @@ from ..environment import without_credentials
 from ..errors import StepError, StepladderError
 from ..files import is_disk_full, no_room
 from .devices import device_for
+from .limits import Limits, hold_memory, is_out_of_memory, release_memory
 
 Log = Callable[[str], None]
 KINDS = "stepladder.core.steps"
@@ -42,6 +43,7 @@ LAST_LINES = 15
 # A plugin may print without end, or raise with a text of any length: so much of it goes further than the log.
 MOST_AT_ONCE = 2**13
 LONGEST_MESSAGE = 10_000
+NO_LIMITS = Limits()
 # With this exit code a child says what it cannot write.
 FULL = os.EX_IOERR
 DISK_FULL = "DiskFull"
@@ -79,6 +81,7 @@ class Work:
     spec: Mapping[str, Any]
     folder: str
     environment: Mapping[str, str]
+    limits: Limits = NO_LIMITS
 
 
 @dataclass
@@ -96,7 +99,7 @@ class Children:
     _stopped: bool = False
 
     def run(
-        self, kind: str, spec: Mapping[str, Any], folder: Path, log: Log, timeout_seconds: float | None = None
+        self, kind: str, spec: Mapping[str, Any], folder: Path, log: Log, limits: Limits = NO_LIMITS
     ) -> Ended:
         """Run `kind` on `spec` in the existing `folder` to its end; each line of its log goes to `log`.
 
@@ -106,17 +109,18 @@ class Children:
         with device_for(kind, waiting, lambda: self._stopped) as device:
             started = time.monotonic()
             (folder / LOG).touch()
-            work = Work(self.kinds, kind, dict(spec), str(folder), {**os.environ, **device})
+            work = Work(self.kinds, kind, dict(spec), str(folder), {**os.environ, **device}, limits)
             process = self._start(work)
             try:
-                in_time = _follow(process, folder / LOG, log, timeout_seconds)
+                in_time = _follow(process, folder / LOG, log, limits.seconds)
             finally:
                 exit_code = self._end(process)
         seconds = time.monotonic() - started
         failure = self._cut_short(kind, exit_code) or _out_of_room(kind, exit_code, folder)
         if not in_time:
-            failure = Failure("Timeout", f"{kind}: not done within {timeout_seconds} seconds")
-        return _ended(kind, folder, exit_code, seconds, failure)
+            reached = "".join(_last_lines(folder / LOG)[-1:])
+            failure = Failure("Timeout", limits.out_of_time(kind, reached))
+        return _ended(work, exit_code, seconds, failure)
 
     def stop(self) -> None:
         """Kill every child that still runs, with all that it started; from now on `run` raises StepError."""
@@ -174,9 +178,9 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _follow(process: ForkServerProcess, path: Path, log: Log, timeout_seconds: float | None) -> bool:
+def _follow(process: ForkServerProcess, path: Path, log: Log, seconds: float) -> bool:
     """Forward the growing file line by line until the child ends; False if its time is up first."""
-    deadline = time.monotonic() + timeout_seconds if timeout_seconds else float("inf")
+    deadline = time.monotonic() + seconds
     with path.open("rb") as file:
         rest = b""
         while True:
@@ -222,12 +226,13 @@ def _kill(process: ForkServerProcess) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _ended(kind: str, folder: Path, exit_code: int, seconds: float, failure: Failure | None) -> Ended:
+def _ended(work: Work, exit_code: int, seconds: float, failure: Failure | None) -> Ended:
+    folder = Path(work.folder)
     usage = _read(folder / USAGE) or {}
     result = _read(folder / RESULT) if failure is None and exit_code == 0 else None
     if failure is None and result is None:
         error = _read(folder / ERROR)
-        failure = Failure(**error) if error else _crash(kind, folder, exit_code)
+        failure = Failure(**error) if error else _crash(work, exit_code)
     if failure is not None and failure.type != DISK_FULL:
         (folder / RESULT).unlink(missing_ok=True)
         (folder / ERROR).write_text(json.dumps(failure.to_json(), indent=2))
@@ -243,15 +248,17 @@ def _read(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def _crash(kind: str, folder: Path, exit_code: int) -> Failure:
+def _crash(work: Work, exit_code: int) -> Failure:
     """The failure of a child that could not say anything itself."""
     how = f"ended with exit code {exit_code}"
     if exit_code < 0:
         how = f"was killed by {signal.Signals(-exit_code).name}"
     if exit_code == -signal.SIGKILL:
         how += " (most often: the machine ran out of memory)"
-    last = "\n".join(f"  {line}" for line in _last_lines(folder / LOG)) or "  (empty)"
-    return Failure("Crash", f"{kind}: the child process {how}; the last lines of its log:\n{last}")
+    elif work.limits.memory_gb is not None:
+        how += f" (its memory was held to limits.memory_gb: {work.limits.memory_gb:g})"
+    last = "\n".join(f"  {line}" for line in _last_lines(Path(work.folder, LOG))) or "  (empty)"
+    return Failure("Crash", f"{work.kind}: the child process {how}; the last lines of its log:\n{last}")
 
 
 def _out_of_room(kind: str, exit_code: int, folder: Path) -> Failure | None:
@@ -276,6 +283,7 @@ def _child(work: Work) -> None:
     _redirect_output(folder / LOG)
     os.environ.clear()
     os.environ.update(work.environment)
+    hold_memory(work.limits.memory_gb)
     try:
         _do(work, folder)
     except BaseException as error:
@@ -290,12 +298,16 @@ def _do(work: Work, folder: Path) -> None:
     except BaseException as error:
         if is_disk_full(error):
             raise
-        _tell(folder, error)
+        _tell(work, folder, error)
     _write(folder / USAGE, {"peak_memory_bytes": peak_memory_bytes()})
 
 
-def _tell(folder: Path, error: BaseException) -> None:
+def _tell(work: Work, folder: Path, error: BaseException) -> None:
+    release_memory()
     failure = _failure(error)
+    if work.limits.memory_gb is not None and is_out_of_memory(error):
+        over = work.limits.over_memory(work.kind, peak_memory_bytes())
+        failure = replace(failure, message=f"{over}: {failure.message}")
     if not isinstance(error, StepladderError):  # those say all there is to know
         sys.stderr.write(failure.traceback)
     _write(folder / ERROR, failure.to_json())

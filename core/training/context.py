@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..method import Adapted, Choice, Context, LoopSettings, Method, Rows, Trainable
 from ..model.root import learned_length
 from ..types import Example, TrainReport
-from .checkpoint import Keeping
+from .checkpoint import Keeping, remembered
 from .lent import Lent
 from .loop import Observer, train
 from .replay import ReplayText
@@ -20,6 +21,7 @@ from .replay import ReplayText
 if TYPE_CHECKING:
     from ..model.base import Base
 
+REMEMBERED = "remembered.jsonl"
 SECONDS_BETWEEN_LINES = 5.0
 # The figures that a line tells, as far as a method gives them.
 TOLD = {"loss": "loss {:.4f}", "tokens_per_second": "{:.0f} tokens/s", "seconds_left": "{:.0f} s left"}
@@ -71,6 +73,11 @@ class FitContext(Context):
         report = train(base, trainable, rows, validation, settings, self._observer())
         self._note_events(report)
         return report
+
+    def remember(self, key: str, make: Callable[[], Any]) -> Any:
+        if self._keeping is None:
+            return make()
+        return remembered(self._keeping.folder / REMEMBERED, key, make)
 
     def artifact(self, candidate: str) -> Path:
         return self._lending.artifacts[candidate]

@@ -55,8 +55,8 @@ def train(
 ) -> TrainReport:
     """Train what is attached; afterwards it holds the weights of the best validation, the start's included.
 
-    Raises StepError when the loss is not finite, when no row is short enough to train on, or when one row
-    needs more memory than there is.
+    Raises StepError when the loss is not finite, or when no row is short enough to train on, and OutOfMemory
+    when one row needs more memory than there is.
     """
     rows = _short_enough(rows, settings.max_length)
     training = Training(base, trainable, rows, validation[:VALIDATION_ROWS], settings, observer)

@@ -12,13 +12,12 @@ from typing import TypeVar
 
 import torch
 
-from ..errors import StepError
+from ..errors import OutOfMemory
 from ..types import Encoded
+from .limits import is_out_of_memory
 
 T = TypeVar("T")
 Log = Callable[[str], None]
-# torch has an error of its own for accelerators alone.
-SAID = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 @dataclass
@@ -32,7 +31,7 @@ class MicroBatch:
     def fit(self, attempt: Callable[[int], T], rows: Sequence[Encoded]) -> T:
         """What `attempt` returns for the size, or for the first half of it that there is memory for.
 
-        Raises StepError where one row is too much.
+        Raises OutOfMemory where one row is too much.
         """
         while True:
             done = _attempted(attempt, self.size)
@@ -45,7 +44,7 @@ class MicroBatch:
         size = min(self.size, len(rows))
         if size == 1 and (self.halvings or len(rows) == 1):
             longest = max(len(row.tokens) for row in rows)
-            raise StepError(
+            raise OutOfMemory(
                 f"out of memory at one row a backward pass (the longest here has {longest} tokens): lower "
                 "max_length, set gradient_checkpointing, or take a smaller base"
             )
@@ -68,12 +67,6 @@ def _attempted(attempt: Callable[[int], T], size: int) -> tuple[T] | None:
         if not is_out_of_memory(error):
             raise
         return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
 
 
 def free_memory() -> None:

@@ -14,11 +14,13 @@ searched on, and the run says so.
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -270,6 +272,23 @@ class PromptSearch(PromptMethod):
         return Search(space, self.settings.trials, metric, self.settings.seed, first)
 
 
+@dataclass
+class Tried:
+    """A prompt at work, and what it has said to each slice of the rows so far."""
+
+    candidate: Searched
+    metric: Metric
+    said: list[list[Record]] = field(default_factory=list)
+
+    def figure(self, parts: Sequence[Sequence[Example]]) -> float:
+        """Over these slices, as far as they are new; the rule that scores options is taken on the first."""
+        for part in parts[len(self.said) :]:
+            candidate = self.candidate
+            answers = candidate.predict(part) if self.said else answer_calibrated(candidate, part)
+            self.said.append(records(part, answers))
+        return figure(self.metric, [record for part in self.said for record in part])
+
+
 @dataclass(frozen=True)
 class Bench:
     """Where prompts are made and tried: one base, and the rows that were set apart."""
@@ -294,14 +313,15 @@ class Bench:
 
     def texts(self) -> Texts:
         settings = self.method.settings
-        instructions = usable(self._proposed(), self.data.instruction)
-        right = self._answered_rightly() if settings.shots else set()
+        proposed = self.context.remember("proposed", self._proposed)
+        instructions = usable(proposed, self.data.instruction)
+        right = self.context.remember("right", self._answered_rightly) if settings.shots else []
         self._log(
             f"on {len(self.rows.searched)} {self.rows.split} rows; {len(instructions) - 1} of "
             f"{settings.proposals} proposed instructions can be used; {len(right)} rows are answered rightly "
             "and shown first"
         )
-        return Texts(instructions, sets(self.rows.shown, settings.shots, settings.seed, right))
+        return Texts(instructions, sets(self.rows.shown, settings.shots, settings.seed, set(right)))
 
     def _proposed(self) -> list[str]:
         """What the base writes in its chat form, at a temperature that makes it vary."""
@@ -315,25 +335,24 @@ class Bench:
         drawn = writer.write(examples, Sampling(temperature=0.8, top_p=0.95, seed=settings.seed))
         return [written.text for (written,) in drawn]
 
-    def _answered_rightly(self) -> set[str]:
+    def _answered_rightly(self) -> list[str]:
         asked = spread(self.rows.shown, ASKED_ROWS, self.method.settings.seed)
         if not asked:
-            return set()
+            return []
         plain = self.candidate(Prompt(self.method.settings.style))
-        return answered_rightly(self.metric, records(asked, answer_calibrated(plain, asked)))
+        return sorted(answered_rightly(self.metric, records(asked, answer_calibrated(plain, asked))))
 
     def score(self, trial: Trial, prompt: Prompt) -> float:
-        """The metric over all rows; the rule that scores options is taken on the first slice."""
-        candidate, every = self.candidate(prompt), self.rows.searched
-        said: list[Record] = []
-        value = math.nan
-        for part in slices(every):
-            answers = candidate.predict(part) if said else answer_calibrated(candidate, part)
-            said += records(part, answers)
-            value = figure(self.metric, said)
-            self._log(f"prompt {trial.number + 1}: {value:.4g} on {len(said)} rows, {told(trial)}")
-            if len(said) < len(every):
-                trial.tell(value, step=len(said))
+        """The metric over all rows, told slice by slice."""
+        parts, tried = slices(self.rows.searched), Tried(self.candidate(prompt), self.metric)
+        value, end = math.nan, 0
+        for count, part in enumerate(parts, start=1):
+            end += len(part)
+            key = json.dumps([*trial.values.values(), end])
+            value = self.context.remember(key, partial(tried.figure, parts[:count]))
+            self._log(f"prompt {trial.number + 1}: {value:.4g} on {end} rows, {told(trial)}")
+            if count < len(parts):
+                trial.tell(value, step=end)
         return value
 
     def _log(self, message: str) -> None:

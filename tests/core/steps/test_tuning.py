@@ -14,6 +14,8 @@ from stepladder.core.method import Between, OneOf
 from stepladder.core.model.adapter import Description, read_adapter
 from stepladder.core.steps.fitting import Fitting
 from stepladder.core.steps.tuning import judged, tune
+from stepladder.core.training.batch import train_step
+from stepladder.core.training.checkpoint import Keeping
 from stepladder.core.training.context import FitContext
 from stepladder.core.training.lent import Lent
 from stepladder.plugins.metrics.accuracy import Accuracy
@@ -119,3 +121,44 @@ def test_without_validation_rows_nothing_can_be_tuned(fitting, tmp_path):
     none = replace(given.data, validation=replace(given.data.validation, rows=[], tokens=[]))
     with pytest.raises(StepError, match="there are none"):
         tuned(replace(given, data=none), tmp_path / "fit", **RATES)
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing catches it."""
+
+
+def test_a_search_that_was_killed_finds_its_trials_again(fitting, tmp_path, monkeypatch):
+    """Those that had ended are trained no more: not the beaten ones, not the best, not those given up."""
+    space = {"learning_rate": OneOf((0.02, 0.021, 0.022, 1e-9, 1e-8, 1e-7))}
+    expected = tuned(fitting(epochs=3), tmp_path / "whole", trials=6, **space)
+    keeping = Keeping(tmp_path / "scratch", "f" * 64, every=2)
+    calls = []
+
+    def count(*arguments, **named):
+        calls.append(arguments)
+        if len(calls) == 26:  # of 9 steps a trial that is not given up
+            raise Killed
+        return train_step(*arguments, **named)
+
+    monkeypatch.setattr("stepladder.core.training.loop.train_step", count)
+    with pytest.raises(Killed):
+        tuned(replace(fitting(epochs=3), keeping=keeping), tmp_path / "killed", trials=6, **space)
+    killed_after = len(calls) - 1
+    result = tuned(replace(fitting(epochs=3), keeping=keeping), tmp_path / "again", trials=6, **space)
+    for figure in ("trained_tokens", "artifact_bytes"):
+        assert result[figure] == expected[figure]
+    assert {**result["tuned"], "seconds": 0} == {**expected["tuned"], "seconds": 0}
+    names = ("whole", "again")
+    weights = [(tmp_path / name / "artifact" / "weights.safetensors").read_bytes() for name in names]
+    assert weights[0] == weights[1]
+    curves = [(tmp_path / name / "progress.jsonl").read_text().splitlines() for name in names]
+    assert len(curves[0]) == len(curves[1])
+    monkeypatch.setattr("stepladder.core.training.loop.train_step", train_step)
+    again = len(calls) - 1 - killed_after
+    assert killed_after + again <= steps_of(expected) + 2, "at most one interval is repeated"
+
+
+def steps_of(result):
+    """Of all trials, each of which trains the same number of tokens in a pass."""
+    whole = result["report"]
+    return round(result["trained_tokens"] / whole["trained_tokens"] * whole["steps"])

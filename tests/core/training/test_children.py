@@ -13,6 +13,7 @@ import psutil
 import pytest
 from stepladder.core.errors import StepError
 from stepladder.core.training.children import Children
+from stepladder.core.training.limits import Limits
 
 KINDS = Path(__file__).parent / "kinds"
 
@@ -129,9 +130,23 @@ def test_a_failure_is_no_longer_than_anybody_reads(children, tmp_path):
 
 @pytest.mark.parametrize("how", ["sleep", "busy"])
 def test_a_child_is_killed_when_its_time_is_up(children, tmp_path, how):
-    ended = children.run("die", {"how": how}, tmp_path, lambda line: None, timeout_seconds=0.5)
-    assert ended.failure.message == "die: not done within 0.5 seconds"
+    ended = children.run("die", {"how": how}, tmp_path, lambda line: None, Limits(minutes=0.01))
+    assert ended.failure.message.startswith(
+        "die: not done within limits.minutes: 0.01; it had come to: about to end."
+    )
     assert ended.seconds < 10
+
+
+@pytest.mark.parametrize("what", ["python", "numpy", "torch"])
+def test_a_child_that_wants_more_memory_than_its_limit_says_so(children, tmp_path, what):
+    """What libraries have only reserved when the child starts does not count."""
+    fits = children.run("hoard", {"what": what, "bytes": 300_000_000}, tmp_path, print, Limits(memory_gb=0.9))
+    assert fits.failure is None
+    ended = children.run("hoard", {"what": what, "bytes": 10**12}, tmp_path, print, Limits(memory_gb=0.9))
+    said = ended.failure.message
+    assert said.startswith("hoard: more than limits.memory_gb: 0.9 (it held ")
+    assert 0.3 < float(said.split("it held ")[1].split()[0]) < 1.5
+    assert ended.peak_memory_bytes > 300_000_000
 
 
 def test_memory_is_that_of_the_child(children, tmp_path):

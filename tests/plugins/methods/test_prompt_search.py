@@ -10,11 +10,13 @@ from stepladder.core.data.demonstrations import spread
 from stepladder.core.evaluation.score import records
 from stepladder.core.method import DataSchema, Prompt
 from stepladder.core.metric import Metric
+from stepladder.core.training.checkpoint import Keeping
 from stepladder.core.training.context import FitContext
 from stepladder.core.types import Example, Message, Record
 from stepladder.plugins.decoders.greedy import Greedy
 from stepladder.plugins.methods.prompt_search import (
     PromptSearch,
+    SearchedPrompt,
     answered_rightly,
     cleaned,
     hold_out,
@@ -189,6 +191,41 @@ def test_a_seed_decides_the_prompt(base, searchable, tmp_path):
     assert first.prompt == again.prompt
     assert replace(first.searched, seconds=0) == replace(again.searched, seconds=0)
     assert fit(base, searchable, tmp_path, seed=3)[0].searched.space != first.searched.space
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing catches it."""
+
+
+def test_a_search_that_was_killed_asks_nothing_twice(base, searchable, tmp_path, monkeypatch):
+    """What was written and scored before is found again, and the search goes where it would have gone."""
+    asked, predict, write = [], SearchedPrompt.predict, SearchedPrompt.predict_calibrated
+
+    def count(answer):
+        def counted(candidate, examples):
+            if len(asked) == 4:
+                asked.append(None)
+                raise Killed
+            asked.append(len(examples))
+            return answer(candidate, examples)
+
+        return counted
+
+    expected, _ = fit(base, searchable, tmp_path, seed=2)
+    monkeypatch.setattr(SearchedPrompt, "predict", count(predict))
+    monkeypatch.setattr(SearchedPrompt, "predict_calibrated", count(write))
+    method = PromptSearch(PromptSearch.Settings(**QUICK, seed=2), Greedy(Greedy.Settings()))
+    keeping = Keeping(tmp_path / "scratch", "f" * 64)
+    with pytest.raises(Killed):
+        method.fit(base, searchable, FitContext(tmp_path, keeping=keeping))
+    found = method.fit(base, searchable, FitContext(tmp_path, keeping=keeping))
+    whole = list(asked)
+    assert found.prompt == expected.prompt
+    assert replace(found.searched, seconds=0) == replace(expected.searched, seconds=0)
+    asked[:] = [0] * 5
+    method.fit(base, searchable, FitContext(tmp_path, keeping=keeping))
+    assert len(asked) == 5, "the third time all is known"
+    assert len(whole) > 5, "the second time the rest was asked"
 
 
 def test_the_prompt_is_saved_whole_and_reloads_to_the_same_scores(base, load, searchable, tmp_path):

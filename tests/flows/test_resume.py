@@ -1,0 +1,167 @@
+"""A run whose process is killed in the middle of a training goes on: the real command, a real SIGKILL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+EVERY, STEPS, BATCH = 7, 120, 4
+CONFIG = """
+name: colours
+base: {base}
+task: classify
+data:
+  train: train.jsonl
+  test: test.jsonl
+  validation: test.jsonl
+  columns: {{input: text, label: colour}}
+  instruction: which colour is the car ?
+methods:
+  - lora: {{rank: 2, epochs: 10, batch_size: {batch}}}
+checkpoint: {{every: {every}}}
+"""
+# Runs commands one after the other as the console script does, with one fork server for them all.
+SCRIPT = """
+import contextlib, io, json, sys
+from stepladder.flows.cli import main
+for arguments in json.load(sys.stdin):
+    sys.argv = ["stepladder", *arguments]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    print(json.dumps([code, out.getvalue()]))
+"""
+INLINE = ("--engine", "inline")
+
+
+def lines(path: Path) -> list[Any]:
+    """The whole lines; the process that wrote them may have been killed in the middle of one."""
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, base_folder) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    things = [f"{owner} {thing}" for owner in ("my", "the") for thing in ("car", "house", "door", "paint")]
+    rows = [
+        {"text": f"{thing} {verb} {shade} {colour}", "colour": colour}
+        for thing in things
+        for verb in ("is", "was")
+        for shade in ("very", "quite")
+        for colour in ("red", "blue")
+    ]
+    for name, part in (("train", rows[:48]), ("test", rows[48:])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    (folder / "colours.yaml").write_text(CONFIG.format(base=base_folder, every=EVERY, batch=BATCH))
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return {**kept, "STEPLADDER_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def stepladder(folder: Path, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
+    """The exit code of each command, and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=folder,
+        env=environment(folder),
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ended = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+    assert len(ended) == len(commands), done.stderr
+    return ended
+
+
+def kill_at(folder: Path, share: float, *arguments: str) -> Path:
+    """Run the command and kill it when so much of the training is done; returns the points of its curve."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from stepladder.flows.cli import main; main()", *arguments],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    end = time.monotonic() + 300
+    while True:
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        found = list(folder.glob("runs/steps/fit-*.scratch/training-1/points.jsonl"))
+        if found and sum("loss" in point for point in lines(found[0])) >= share * STEPS:
+            break
+        time.sleep(0.002)
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive, "children end with their parent"
+    return found[0]
+
+
+def fit_in(runs: Path) -> Path:
+    (folder,) = (path for path in (runs / "steps").glob("fit-*") if path.suffix == "")
+    return folder
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*.safetensors"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_killed_run_goes_on_and_repeats_at_most_one_interval(project):
+    points = kill_at(project, 0.6, "run", "colours.yaml", *INLINE)
+    trained = {point["step"]: point["trained_tokens"] for point in lines(points) if "loss" in point}
+    reached = max(trained)
+    assert 0.6 * STEPS <= reached < STEPS
+    (run_dir,) = project.glob("runs/colours-*")
+    train = project / "train.jsonl"
+    whole = train.read_text()
+    train.write_text(whole.replace("my car", "your car"))
+    ((code, said),) = stepladder(project, [["run", "--resume", run_dir.name, *INLINE]])
+    assert code == 2
+    assert f"--resume {run_dir.name}: it cannot be gone on with" in said and "the train rows" in said
+    train.write_text(whole)
+    again, uncut = stepladder(
+        project,
+        [
+            ["run", "--resume", run_dir.name, *INLINE, "--set", "limits.minutes=60"],
+            ["run", "colours.yaml", *INLINE, "--runs", "uncut"],
+        ],
+    )
+    assert (again[0], uncut[0]) == (0, 0), again[1] + uncut[1]
+    went_on = reached // EVERY * EVERY
+    assert "✓ read  done before" in again[1] and "✓ render  done before" in again[1]
+    assert f"continuing at step {went_on} of {STEPS} from a checkpoint of " in again[1]
+    assert f": {trained[went_on]:,} tokens are not trained again" in again[1]
+    found, expected = fit_in(project / "runs"), fit_in(project / "uncut")
+    result, other = (json.loads((each / "result.json").read_text()) for each in (found, expected))
+    repeated = trained[reached] - trained[went_on]
+    assert result["notes"] == {"resumed_from_step": went_on, "repeated_tokens": repeated}
+    per_step = max(trained[step + 1] - trained[step] for step in range(1, reached))
+    assert repeated <= EVERY * per_step, "at most one interval"
+    assert result["trained_tokens"] == other["trained_tokens"] > trained[reached]
+    assert hashes(found / "artifact") == hashes(expected / "artifact") != {}
+    assert len(lines(found / "progress.jsonl")) == len(lines(expected / "progress.jsonl"))
+    said = [
+        next((project / runs / "steps").glob("evaluate-*/predictions.jsonl")).read_bytes()
+        for runs in ("runs", "uncut")
+    ]
+    assert said[0] == said[1]
+    assert not list((project / "runs" / "steps").glob("*.scratch")), "nothing is left to go on from"
