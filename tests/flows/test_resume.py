@@ -24,7 +24,7 @@ task: classify
 data:
   train: train.jsonl
   test: test.jsonl
-  validation: test.jsonl
+  validation: validation.jsonl
   columns: {{input: text, label: colour}}
   instruction: which colour is the car ?
 methods:
@@ -56,7 +56,8 @@ def lines(path: Path) -> list[Any]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, base_folder) -> Path:
     folder = tmp_path_factory.mktemp("resume")
-    things = [f"{owner} {thing}" for owner in ("my", "the") for thing in ("car", "house", "door", "paint")]
+    owners, owned = ("my", "the", "your"), ("car", "house", "door", "paint")
+    things = [f"{owner} {thing}" for owner in owners for thing in owned]
     rows = [
         {"text": f"{thing} {verb} {shade} {colour}", "colour": colour}
         for thing in things
@@ -64,7 +65,7 @@ def project(tmp_path_factory, base_folder) -> Path:
         for shade in ("very", "quite")
         for colour in ("red", "blue")
     ]
-    for name, part in (("train", rows[:48]), ("test", rows[48:])):
+    for name, part in (("train", rows[:48]), ("test", rows[48:72]), ("validation", rows[72:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     (folder / "colours.yaml").write_text(CONFIG.format(base=base_folder, every=EVERY, batch=BATCH))
     return folder
@@ -133,7 +134,7 @@ def test_a_killed_run_goes_on_and_repeats_at_most_one_interval(project):
     (run_dir,) = project.glob("runs/colours-*")
     train = project / "train.jsonl"
     whole = train.read_text()
-    train.write_text(whole.replace("my car", "your car"))
+    train.write_text(whole.replace("my car", "my sea"))
     ((code, said),) = stepladder(project, [["run", "--resume", run_dir.name, *INLINE]])
     assert code == 2
     assert f"--resume {run_dir.name}: it cannot be gone on with" in said and "the train rows" in said

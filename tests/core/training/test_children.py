@@ -131,18 +131,21 @@ def test_a_failure_is_no_longer_than_anybody_reads(children, tmp_path):
 @pytest.mark.parametrize("how", ["sleep", "busy"])
 def test_a_child_is_killed_when_its_time_is_up(children, tmp_path, how):
     ended = children.run("die", {"how": how}, tmp_path, lambda line: None, Limits(minutes=0.01))
-    assert ended.failure.message.startswith(
-        "die: not done within limits.minutes: 0.01; it had come to: about to end."
-    )
+    assert ended.failure.message.startswith("die: not done within limits.minutes: 0.01; it had come to: ")
     assert ended.seconds < 10
 
 
 @pytest.mark.parametrize("what", ["python", "numpy", "torch"])
 def test_a_child_that_wants_more_memory_than_its_limit_says_so(children, tmp_path, what):
     """What libraries have only reserved when the child starts does not count."""
-    fits = children.run("hoard", {"what": what, "bytes": 300_000_000}, tmp_path, print, Limits(memory_gb=0.9))
+    ended = {}
+    for size in (300_000_000, 10**12):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        spec = {"what": what, "bytes": size}
+        ended[size] = children.run("hoard", spec, folder, print, Limits(memory_gb=0.9))
+    fits, ended = ended.values()
     assert fits.failure is None
-    ended = children.run("hoard", {"what": what, "bytes": 10**12}, tmp_path, print, Limits(memory_gb=0.9))
     said = ended.failure.message
     assert said.startswith("hoard: more than limits.memory_gb: 0.9 (it held ")
     assert 0.3 < float(said.split("it held ")[1].split()[0]) < 1.5
