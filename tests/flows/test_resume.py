@@ -111,7 +111,7 @@ def kill_at(folder: Path, share: float, *arguments: str) -> Path:
     family = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=120)
     assert not alive, "children end with their parent"
     return found[0]
 
