@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from .decoder import Decoder
     from .metric import Metric
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
         Split,
         TrainReport,
     )
-
-    Counts = NDArray[np.float64]
-    Figures = NDArray[np.float64]
 
 # How a task is answered: by one label of a closed set, by one of the row's own options, in words of the
 # candidate's own, by a number, not at all but by the probability of the text, or by a sample: a new vector of
@@ -71,12 +66,8 @@ class LoopSettings(Settings):
     batch_size: int = Field(16, ge=1, description="rows an optimizer step")
     micro_batch_size: int = Field(16, ge=1, description="rows a backward pass; lower it to save memory")
     learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(
-        0.0, ge=0, description="pull towards zero, as a share of learning_rate a step"
-    )
-    l2_to_start: float = Field(
-        0.0, ge=0, description="the same towards the weights that training starts at (L2-SP)"
-    )
+    weight_decay: float = Field(0.0, ge=0, description="pull to zero, a share of learning_rate a step")
+    l2_to_start: float = Field(0.0, ge=0, description="the same towards the weights at the start (L2-SP)")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up linearly")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     max_length: int | None = Field(None, ge=2, description="leave rows of more tokens out of training")
@@ -145,10 +136,7 @@ class Context(ABC):
 
     @abstractmethod
     def remember(self, key: str, make: Callable[[], Any]) -> Any:
-        """The JSON value that `make` gives, found again by its key where the fit was killed after that.
-
-        For what takes long outside the training loop, and follows from settings, data and base alone.
-        """
+        """The JSON value that `make` gives; found again by its key if the fit is killed after that."""
 
     @abstractmethod
     def artifact(self, candidate: str) -> Path:

@@ -153,7 +153,8 @@ class Checkpoints:
         new.mkdir()
         for group, tensors in snapshot.tensors.items():
             dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-            save_file(dense, new / f"{group}.safetensors")
+            if dense:
+                save_file(dense, new / f"{group}.safetensors")
         at = datetime.now().astimezone().isoformat()
         state = {"about": self._about, "at": at, "step": snapshot.step, "values": snapshot.values}
         (new / STATE).write_text(json.dumps(state))

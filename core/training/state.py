@@ -90,8 +90,8 @@ class State:
         tensors = {"weights": dict(self.trainable.parameters), "random": random_states(self.trainable)}
         if not standing.finished:
             tensors |= {"best": best.weights, **optimizer_tensors(self.optimizer, self.trainable)}
-            if self.trainable.each_step:
-                tensors["each_step"] = dict(self.trainable.each_step.tensors())
+        if self.trainable.each_step:
+            tensors["each_step"] = dict(self.trainable.each_step.tensors())
         return Snapshot(standing.step, values, tensors)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -105,8 +105,8 @@ class State:
         self.best = Best(weights=kept, **best)
         if not self.standing.finished:
             load_optimizer(self.optimizer, self.trainable, snapshot.tensors)
-            if self.trainable.each_step:
-                self.trainable.each_step.restore(snapshot.tensors["each_step"])
+        if self.trainable.each_step:
+            self.trainable.each_step.restore(snapshot.tensors.get("each_step", {}))
         set_random_states(plain, snapshot.tensors["random"], self.trainable)
 
     @torch.no_grad()
