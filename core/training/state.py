@@ -87,7 +87,10 @@ class State:
             "micro": {"size": micro.size, "halvings": micro.halvings},
             "random": plain_random_states(),
         }
-        tensors = {"weights": dict(self.trainable.parameters), "random": random_states(self.trainable)}
+        tensors: dict[str, Mapping[str, Tensor]] = {
+            "weights": dict(self.trainable.parameters),
+            "random": random_states(self.trainable),
+        }
         if not standing.finished:
             tensors |= {"best": best.weights, **optimizer_tensors(self.optimizer, self.trainable)}
         if self.trainable.each_step:
