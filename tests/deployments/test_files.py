@@ -64,10 +64,11 @@ def test_variables_are_ones_that_those_who_are_started_read():
     from mlflow import environment_variables
     from prefect import settings
 
+    assert not hasattr(settings, "PREFECT_NO_SUCH_NAME")
     known = {"MLFLOW": environment_variables, "PREFECT": settings}
     for name, _ in environment():
         whose = name.partition("_")[0]
-        assert whose not in known or getattr(known[whose], name), name
+        assert whose not in known or hasattr(known[whose], name), name
 
 
 def test_the_image_is_pinned_and_its_user_is_not_root():
