@@ -38,7 +38,7 @@ class FewShot(PromptMethod):
     answers = ("label", "choose", "generate", "number")
 
     class Settings(WordedSettings):
-        shots: int = Field(8, ge=1, description="answered rows in the prompt")
+        shots: int = Field(16, ge=1, description="answered rows in the prompt")
         demonstrations: Literal["fixed", "random", "nearest"] = Field(
             "fixed",
             description="the same rows for every question, drawn anew for each, or the nearest to each",

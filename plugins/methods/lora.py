@@ -181,7 +181,7 @@ class Lora(GradientMethod):
     bases = ("causal", "encoder")
 
     class Settings(HeadSettings):
-        learning_rate: float = Field(2e-3, gt=0)
+        learning_rate: float = Field(4e-3, gt=0)
         rank: int = Field(8, ge=1)
         alpha: float = Field(16, gt=0, description="the update is scaled by alpha / rank")
         target: str | list[str] | None = Field(

@@ -169,7 +169,7 @@ class Peft(GradientMethod):
     libraries = ("peft",)
 
     class Settings(GradientMethod.Settings):
-        learning_rate: float = Setting(5e-2, gt=0, description="fit for IA3; other tuners want their own")
+        learning_rate: float = Setting(2e-2, gt=0, description="fit for IA3; other tuners want their own")
         tuner: str = Setting("IA3", description="PEFT's name for it")
         settings: dict[str, Any] = Setting({}, description="the fields of that tuner's config in PEFT")
 

@@ -37,7 +37,7 @@ class SoftPrompt(GradientMethod):
     answers = ("label", "choose", "generate", "number", "likelihood")
 
     class Settings(GradientMethod.Settings):
-        learning_rate: float = Field(1e-1, gt=0)
+        learning_rate: float = Field(0.03, gt=0)
         length: int = Field(20, ge=1, description="learned vectors before the input")
         initial: Literal["text", "vocabulary", "random"] = Field(
             "vocabulary", description="start from the words of `text`, from frequent words, or from noise"
