@@ -436,10 +436,10 @@ def test_ids_name_what_differs_and_are_safe_folder_names(write: Write) -> None:
     assert ids(resolved)[:3] == [
         "lora-learning_rate0.0003-rslorafalse-targetnull",
         "lora-learning_rate1e-05-rsloratrue-targetnull",
-        "lora-learning_rate0.002-rslorafalse-targetq_proj",
+        "lora-learning_rate0.004-rslorafalse-targetq_proj",
     ]
-    assert ids(resolved)[3].startswith("lora-learning_rate0.002-rslorafalse-target")
-    assert len(ids(resolved)[3].removeprefix("lora-learning_rate0.002-rslorafalse-target")) == 8
+    assert ids(resolved)[3].startswith("lora-learning_rate0.004-rslorafalse-target")
+    assert len(ids(resolved)[3].removeprefix("lora-learning_rate0.004-rslorafalse-target")) == 8
     assert ids(resolved)[4:] == ["few_shot-seed-1", "few_shot-seed2"]
 
 
