@@ -99,7 +99,8 @@ def whitening(features: Tensor, labels: Sequence[str]) -> Tensor:
     scatter = within.T @ within / len(within)
     shrunk = scatter + SHRINKAGE * scatter.diagonal().mean() * torch.eye(len(scatter), dtype=scatter.dtype)
     lengths, directions = torch.linalg.eigh(shrunk)
-    return directions @ torch.diag(lengths.rsqrt()) @ directions.T
+    found: Tensor = directions @ torch.diag(lengths.rsqrt()) @ directions.T
+    return found
 
 
 def network(weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:

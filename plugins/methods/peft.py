@@ -247,7 +247,7 @@ class RankSharing:
         self.config.total_step = steps
 
     def before(self) -> None:
-        (self.config.orth_reg_weight * self.penalty()).backward()  # type: ignore[no-untyped-call]
+        (self.config.orth_reg_weight * self.penalty()).backward()
 
     def penalty(self) -> torch.Tensor:
         """Mean distance of P^T P and Q Q^T from the identity (equation 4), not squared, as PEFT has it."""
