@@ -102,7 +102,7 @@ def serve(serving: Serving) -> None:
     One run at a time: a run that would start while another one goes is cancelled, not kept for later.
     """
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-    from prefect.deployments.runner import EntrypointType
+    from prefect.types.entrypoint import EntrypointType
     from prefect.schedules import Cron
 
     flow = _flows()[serving.flow]
