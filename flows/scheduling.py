@@ -102,8 +102,8 @@ def serve(serving: Serving) -> None:
     One run at a time: a run that would start while another one goes is cancelled, not kept for later.
     """
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-    from prefect.types.entrypoint import EntrypointType
     from prefect.schedules import Cron
+    from prefect.types.entrypoint import EntrypointType
 
     flow = _flows()[serving.flow]
     limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
