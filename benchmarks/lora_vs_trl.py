@@ -22,7 +22,7 @@ from common import Figures, Work, conclude, heading, load, peers_python, read_ro
 from safetensors.torch import load_file, save_file
 from stepladder.core.model.base import Base, load_base
 from stepladder.core.model.locate import DEFAULT_BASE, resolve_base
-from stepladder.core.training.batch import mean_loss
+from stepladder.core.training.batch import summed_loss
 from stepladder.core.training.loop import plan_batches
 from stepladder.core.types import Encoded, Message
 from stepladder.plugins.methods.lora import Lora
@@ -142,9 +142,9 @@ def held_out_loss(base: Base, weights: Path, rows: Sequence[Encoded]) -> float:
     with torch.no_grad():
         for name, tensor in load_file(weights).items():
             trainable.parameters[name].copy_(tensor)
-    loss = mean_loss(base, trainable, rows)
+    loss, tokens = summed_loss(base, trainable, rows)
     trainable.detach()
-    return loss
+    return loss / tokens
 
 
 # --- reporting ---

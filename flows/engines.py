@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from ..core.errors import InputError
 from .inline import walk as walk_inline
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 Engine = Literal["prefect", "inline"]
 
 
-def walk(engine: Engine, planned: Planned, children: Children, watcher: Watcher) -> dict[str, Outcome]:
-    """Do every node of the planned run; the outcome of each by its id."""
+def walk(
+    engine: Engine, planned: Planned, children: Children, watcher: Watcher, cluster: str | None = None
+) -> dict[str, Outcome]:
+    """Do every node of the planned run, over a cluster where one is named; the outcome of each by its id."""
     if engine == "inline":
         return walk_inline(planned.graph, planned.store, children, watcher)
     from .prefect_home import quiet_prefect
@@ -26,7 +29,22 @@ def walk(engine: Engine, planned: Planned, children: Children, watcher: Watcher)
     quiet_prefect()
     from .ladder import walk as walk_with_prefect
 
-    return walk_with_prefect(planned.graph, planned.store, children, watcher, planned.run_dir.name)
+    name = planned.run_dir.name
+    return walk_with_prefect(planned.graph, planned.store, children, watcher, name, cluster)
+
+
+def check_cluster(engine: Engine, cluster: str | None) -> None:
+    """Raises InputError where a cluster is asked for that cannot be used."""
+    if cluster is None:
+        return
+    if engine == "inline":
+        raise InputError("run: --cluster: the engine inline does all here: expected --engine prefect")
+    from .prefect_home import quiet_prefect
+
+    quiet_prefect()
+    from .cluster import require_cluster
+
+    require_cluster()
 
 
 def walk_promotion(

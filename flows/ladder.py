@@ -24,9 +24,11 @@ from .watch import Watcher
 FLOW_NAME = "stepladder"
 
 
-def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, name: str) -> Outcomes:
+def walk(
+    graph: Graph, store: Store, children: Children, watcher: Watcher, name: str, cluster: str | None = None
+) -> Outcomes:
     """Do every node of a run's graph as a flow run called `name`; the outcome of each by its id."""
-    return walk_as(graph, store, children, watcher, FlowRun(FLOW_NAME, name, conclude))
+    return walk_as(graph, store, children, watcher, FlowRun(FLOW_NAME, name, conclude, cluster))
 
 
 @flow(name=FLOW_NAME, task_runner=ONE_AT_A_TIME)

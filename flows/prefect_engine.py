@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +37,21 @@ Conclude = Callable[[Mapping[str, Outcome]], State]
 
 @dataclass(frozen=True, slots=True)
 class FlowRun:
-    """Which flow a walk is a run of, what that run is called, and how its outcomes become its last state."""
+    """Which flow a walk is a run of, what that run is called, and how its outcomes become its last state.
+
+    `cluster` is the address of the scheduler of a cluster to spread over, if any.
+    """
 
     flow: str
     name: str
     conclude: Conclude
+    cluster: str | None = None
 
 
 class StepFailed(StepError):
     """Ends the task of a failed node; nodes that tolerate it find the log and the error in `folder`."""
 
-    def __init__(self, message: str, folder: Path | None) -> None:
+    def __init__(self, message: str, folder: Path | None = None) -> None:  # so that it can be pickled
         super().__init__(message)
         self.folder = folder
 
@@ -54,10 +59,17 @@ class StepFailed(StepError):
 def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, flow_run: FlowRun) -> Outcomes:
     """Do every node of the graph as a flow run; the outcome of each by its id."""
     outcomes: Outcomes = {}
+    runner: Any = ONE_AT_A_TIME
+    climb_all: Callable[[], None] = partial(climb, graph, store, children, watcher, outcomes)
+    if flow_run.cluster:
+        from .cluster import Spread, runner_on
 
-    @flow(name=flow_run.flow, flow_run_name=flow_run.name, task_runner=ONE_AT_A_TIME)
+        runner = runner_on(flow_run.cluster)
+        climb_all = Spread(graph, store, children, watcher, outcomes).climb
+
+    @flow(name=flow_run.flow, flow_run_name=flow_run.name, task_runner=runner)
     def stepladder() -> State:
-        climb(graph, store, children, watcher, outcomes)
+        climb_all()
         return flow_run.conclude(outcomes)
 
     state = stepladder(return_state=True)
@@ -123,11 +135,13 @@ def _submit(graph: Graph, do: Do, watcher: Watcher) -> dict[str, PrefectFuture[A
         needed = {
             each: allow_failure(futures[each]) if node.tolerant else futures[each] for each in node.needs
         }
-        futures[node.id] = _task(node, do, watcher).submit(needed)
+        futures[node.id] = task_of(node, do, watcher).submit(needed)
     return futures
 
 
-def _task(node: Node, do: Do, watcher: Watcher) -> Task[..., Any]:
+def task_of(node: Node, do: Do, watcher: Watcher) -> Task[..., Any]:
+    """A task that is given what each needed node has left: a folder, or None where it never ran."""
+
     # No tags: for each tagged task Prefect asks its server for a slot, seconds where the server is busy.
     @task(name=node.title, task_run_name=node.title, cache_policy=NO_CACHE)
     def step(needs: dict[str, Any]) -> State:

@@ -171,6 +171,15 @@ class Config(Section):
     choose: ChooseConfig = ChooseConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="so many of this machine train one candidate together; without any, so many processes",
+    )
+    shard: bool = Field(
+        False, description="where several train all weights of a base, each holds a part of them alone"
+    )
     register_as: Name | None = Field(None, alias="register")
     promote: PromoteConfig = PromoteConfig()
     data_license: str | None = Field(None, description="of the rows; kept with a registered model")

@@ -18,8 +18,11 @@ from ..errors import DataError
 from ..evaluation.metrics import metrics_of
 from ..method import Data, Method
 from ..model.adapter import Description, build_method, copy_adapter
+from ..model.gradient import GradientMethod
+from ..training import together
 from ..training.checkpoint import Keeping
 from ..training.context import FitContext
+from ..training.launch import launch
 from ..training.lent import Lent
 from ..training.replay import ReplayText, load_rows
 from .candidate import open_base, say
@@ -34,6 +37,10 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     description = _description(spec, method, registry)
     if candidate.get("fitted_as"):
         return _take_over(spec, folder, description)
+    if spec["config"]["devices"] > 1 and together.processes() == 1:
+        if trains_together(method, candidate):
+            return launch(spec["config"]["devices"], partial(run, spec), folder, Path(spec["scratch"]))
+        say(f"{candidate['id']} is fitted by one process: only what the training loop trains is shared out")
     data = _data(spec, registry)
     _require_rows(method, data)
     fitting = Fitting(
@@ -44,6 +51,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         lent=_lent(spec, registry),
         replay=_replay(spec),
         keeping=_keeping(spec),
+        shard=spec["config"]["shard"],
     )
     context, said = tune(fitting, folder) if candidate["tune"] else _fit(fitting, folder)
     _keep_inputs(spec, context, folder)
@@ -51,8 +59,16 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _fit(fitting: Fitting, folder: Path) -> tuple[FitContext, dict[str, Any]]:
-    context = FitContext(folder, fitting.replay, fitting.lent, fitting.keeping)
-    return context, fitting.fit({}, context).save(folder / "artifact")
+    """Of several processes the first alone leaves an artifact."""
+    shard = fitting.shard and together.processes() > 1
+    context = FitContext(folder, fitting.replay, fitting.lent, fitting.keeping, shard)
+    fitted = fitting.fit({}, context)
+    return context, {} if together.rank() else fitted.save(folder / "artifact")
+
+
+def trains_together(method: Method, candidate: Mapping[str, Any]) -> bool:
+    """Whether several processes can fit the candidate: nothing of it is done outside of the training loop."""
+    return isinstance(method, GradientMethod) and not candidate["tune"]
 
 
 def _take_over(spec: Mapping[str, Any], folder: Path, description: Description) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Fitting:
     """All that a candidate is fitted with.
 
     `candidate` is a CandidateSpec as JSON, `description` is of what is saved, `load` gives the base as it
-    lies on disk. `lent`, `replay` and `keeping` go to the contexts of its fits.
+    lies on disk. `lent`, `replay`, `keeping` and `shard` go to the contexts of its fits.
     """
 
     candidate: Mapping[str, Any]
@@ -53,6 +53,7 @@ class Fitting:
     lent: Lent
     replay: ReplayText | None = None
     keeping: Keeping | None = None
+    shard: bool = False
 
     def fit(self, settings: Mapping[str, Any], context: Context) -> Fitted:
         """`settings` stand in the place of the candidate's own; of one that hands on, there are none."""

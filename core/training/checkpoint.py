@@ -5,6 +5,8 @@
     <folder>/resumed.jsonl where the training went on, and how many tokens it had to train again
 
 Of those that are whole the newest counts; one that is damaged, or of another training, is passed over.
+Several processes that train together read the same one, and the first of them alone writes. Nothing in it
+tells how many they were.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..manifest import flush, is_whole, renamed, write_manifest
+from . import together
 
 Log = Callable[[str], None]
 Point = Mapping[str, float]
 STATE, POINTS, RESUMED = "state.json", "points.jsonl", "resumed.jsonl"
 NAME, NEW = "step-", ".new"
+NONE = -1  # in place of a step
 
 # Left to itself a training gives this share of its time to checkpoints, and takes none oftener than that.
 SHARE = 0.05
@@ -117,28 +121,41 @@ class Checkpoints:
 
     def find(self) -> Resumed | None:
         """The newest that is whole; others that are newer are told of and removed."""
+        if together.rank():
+            step = together.of_first(NONE)
+            return self._read(self._folder / f"{NAME}{step}") if step != NONE else None
+        found = self._newest()
+        together.of_first(found.snapshot.step if found else NONE)
+        return found
+
+    def _newest(self) -> Resumed | None:
         for left in self._folder.glob(f"*{NEW}"):
             shutil.rmtree(left, ignore_errors=True)
         for folder in reversed(self._all()):
             fault = self._fault(folder)
             if fault is None:
-                return self._resumed(folder)
+                found = self._read(folder)
+                return replace(found, points=self._go_on_from(found.snapshot))
             self._log(f"the checkpoint {folder.name} is passed over: {fault}")
             shutil.rmtree(folder, ignore_errors=True)
         self._go_on_from(Snapshot(0, {"tokens": 0}, {}))
         return None
 
     def point(self, figures: Point) -> None:
+        if together.rank():
+            return
         with (self._folder / POINTS).open("a") as file:
             file.write(json.dumps(figures) + "\n")
 
     def offer(self, step: int, take: Callable[[], Snapshot]) -> None:
-        """Write what `take` gives, if a checkpoint is due."""
-        if self._pace.is_due(step):
+        """Write what `take` gives, if a checkpoint is due: by the first process's clock, in all of them."""
+        if together.of_first(self._pace.is_due(step)):
             self.write(take())
 
     def write(self, snapshot: Snapshot) -> None:
         """One that cannot be written is told of: a full disk is no reason to end the training."""
+        if together.rank():
+            return
         started = time.monotonic()
         new = self._folder / f"{NAME}{snapshot.step}{NEW}"
         try:
@@ -180,12 +197,13 @@ class Checkpoints:
         other = [key for key, value in self._about.items() if about.get(key) != value]
         return f"it is of another training, by its {other[0]}" if other else None
 
-    def _resumed(self, folder: Path) -> Resumed:
+    def _read(self, folder: Path) -> Resumed:
+        """Without the points of the curves."""
         state = json.loads((folder / STATE).read_text())
         tensors = {path.stem: load_file(path) for path in folder.glob("*.safetensors")}
         snapshot = Snapshot(state["step"], state["values"], tensors)
         self._pace.step = snapshot.step
-        return Resumed(snapshot, datetime.fromisoformat(state["at"]), self._go_on_from(snapshot))
+        return Resumed(snapshot, datetime.fromisoformat(state["at"]), [])
 
     def _go_on_from(self, snapshot: Snapshot) -> list[Point]:
         """The curves until then; what was trained behind it is counted."""

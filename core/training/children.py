@@ -31,7 +31,7 @@ from typing import IO, Any
 from ..environment import without_credentials
 from ..errors import StepError, StepladderError
 from ..files import is_disk_full, no_room
-from .devices import device_for
+from .devices import device_for, wanted
 from .limits import Limits, hold_memory, is_out_of_memory, release_memory
 
 Log = Callable[[str], None]
@@ -106,7 +106,7 @@ class Children:
         It may have to wait for a device first, which counts neither as its time nor against its limit.
         """
         waiting = partial(log, "waiting: every device of this machine is taken by another step")
-        with device_for(kind, waiting, lambda: self._stopped) as device:
+        with device_for(kind, waiting, lambda: self._stopped, wanted(kind, spec)) as device:
             started = time.monotonic()
             (folder / LOG).touch()
             work = Work(self.kinds, kind, dict(spec), str(folder), {**os.environ, **device}, limits)

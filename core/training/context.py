@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ..method import Adapted, Choice, Context, LoopSettings, Method, Rows, Trainable
 from ..model.root import learned_length
 from ..types import Example, TrainReport
+from . import together
 from .checkpoint import Keeping, remembered
 from .lent import Lent
 from .loop import Observer, train
 from .replay import ReplayText
+from .shard import can_shard, sharded
 
 if TYPE_CHECKING:
     from ..model.base import Base
@@ -30,7 +32,8 @@ TOLD = {"loss": "loss {:.4f}", "tokens_per_second": "{:.0f} tokens/s", "seconds_
 class FitContext(Context):
     """Writes curves to `progress.jsonl` in the fit's folder, and now and then a line to standard output.
 
-    `keeping` is where the fit keeps its checkpoints, if anywhere.
+    `keeping` is where the fit keeps its checkpoints, if anywhere; `shard` asks for a base in shards, where
+    several processes train all of it.
     """
 
     def __init__(
@@ -39,10 +42,12 @@ class FitContext(Context):
         replay: ReplayText | None = None,
         lent: Lent | None = None,
         keeping: Keeping | None = None,
+        shard: bool = False,
     ) -> None:
         self.folder = folder
         self._replay = replay
         self._keeping = keeping
+        self._shard = shard
         self._trainings = 0
         self.notes: dict[str, Any] = {}
         self.read_inputs: list[Example] = []
@@ -70,12 +75,15 @@ class FitContext(Context):
         if self._replay and trainable.replays:
             room = base.context_length - learned_length(base.model)
             trainable = replace(trainable, replay=self._replay.stream(settings.seed, room))
-        report = train(base, trainable, rows, validation, settings, self._observer())
+        with self._in_shards(base, trainable, rows) as (base, trainable):
+            report = train(base, trainable, rows, validation, settings, self._observer())
         self._note_events(report)
+        if together.processes() > 1:
+            self.note(processes=together.processes())
         return report
 
     def remember(self, key: str, make: Callable[[], Any]) -> Any:
-        if self._keeping is None:
+        if self._keeping is None or together.rank():
             return make()
         return remembered(self._keeping.folder / REMEMBERED, key, make)
 
@@ -104,6 +112,18 @@ class FitContext(Context):
         self._trainings += 1
         keeping = self._keeping.below(f"training-{self._trainings}") if self._keeping else None
         return Observer(self.progress, self.log, keeping)
+
+    @contextmanager
+    def _in_shards(self, base: Base, trainable: Trainable, rows: Rows) -> Iterator[tuple[Base, Trainable]]:
+        """Where that was asked for and can be; else as they are."""
+        if self._shard and can_shard(base, trainable):
+            with sharded(base, trainable, rows) as parts:
+                self.note(sharded=True)
+                yield parts
+            return
+        if self._shard:
+            self.log("not in shards: each process holds the whole base, since not all of it is trained")
+        yield base, trainable
 
     def _note_events(self, report: TrainReport) -> None:
         """What did not go as it was asked to."""

@@ -1,15 +1,17 @@
 """Slots of this machine's devices: a step that holds a model has a device to itself, whichever run it is of.
 
 A slot is a file lock, which the kernel takes back when its holder ends, however it does. Where there is no
-device there is no slot, and nobody waits.
+device there is no slot, and nobody waits. Who wants several takes one after the other, and nobody else does
+meanwhile: two who each held half of what they want would wait for ever.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from ..environment import home
 from ..errors import StepError
@@ -37,20 +39,49 @@ def devices() -> list[str]:
     return [str(place) for place in range(number)]
 
 
+def wanted(kind: str, spec: Mapping[str, Any]) -> int:
+    """How many devices a step has use for: a fit so many as the config says, any other one."""
+    return int(spec.get("config", {}).get("devices", 1)) if kind == "fit" else 1
+
+
 @contextmanager
 def device_for(
-    kind: str, waiting: Callable[[], None], stopped: Callable[[], bool]
+    kind: str, waiting: Callable[[], None], stopped: Callable[[], bool], number: int = 1
 ) -> Iterator[Mapping[str, str]]:
-    """What a step of that kind must have in its environment to see the device that is its own meanwhile.
+    """What a step of that kind must have in its environment to see the devices that are its own meanwhile.
 
-    `waiting` is called once if all are taken. Raises StepError if `stopped` before one is free.
+    `waiting` is called if too few are free. Raises StepError if `stopped` before enough are, or if there are
+    not so many at all.
     """
     names = devices() if kind in ON_A_DEVICE else []
-    if not names:
-        yield {}
-        return
-    slots = {home() / "locks" / f"device-{name}": name for name in names}
-    with first_free(list(slots), waiting, stopped) as taken:
-        if taken is None:
-            raise StepError(f"{kind}: not started, since the run has been stopped")
-        yield {VISIBLE: slots[taken]}
+    if names and number > len(names):
+        raise StepError(
+            f"{kind}: `devices: {number}` asks for more devices than this machine has: found {len(names)} "
+            f"({', '.join(names)}): lower devices, or set {DEVICES}"
+        )
+    locks = home() / "locks"
+    slots = {locks / f"device-{name}": name for name in names}
+    turn: AbstractContextManager[Any] = nullcontext()
+    if slots and number > 1:
+        turn = first_free([locks / "several-devices"], waiting, stopped)
+    with ExitStack() as held:
+        taken: list[Path] = []
+        with turn:
+            while slots and len(taken) < number:
+                free = [slot for slot in slots if slot not in taken]
+                taken.append(_take(held, free, kind, waiting, stopped))
+        yield {VISIBLE: ",".join(slots[each] for each in taken)} if taken else {}
+
+
+def _take(
+    held: ExitStack,
+    locks: Sequence[Path],
+    kind: str,
+    waiting: Callable[[], None],
+    stopped: Callable[[], bool],
+) -> Path:
+    """Hold one of them until `held` ends."""
+    taken = held.enter_context(first_free(locks, waiting, stopped))
+    if taken is None:
+        raise StepError(f"{kind}: not started, since the run has been stopped")
+    return taken

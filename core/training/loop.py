@@ -20,7 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import StepError
 from ..method import LoopSettings, Rows, Trainable
 from ..types import TrainReport
-from .batch import Step, mean_loss, replayed, train_step
+from . import together
+from .batch import Step, replayed, summed_loss, train_step
 from .checkpoint import Checkpoints, Keeping, Resumed
 from .memory import MicroBatch
 from .optimizer import make_optimizer
@@ -81,7 +82,8 @@ class Training:
     def __post_init__(self) -> None:
         self.plan = plan_batches(len(self.rows), self.settings)
         optimizer = make_optimizer(self.trainable, self.settings)
-        micro = MicroBatch(self.settings.micro_batch_size, self.observer.log)
+        in_shards = together.in_shards(self.trainable.parameters.values())
+        micro = MicroBatch(self.settings.micro_batch_size, self.observer.log, in_shards=in_shards)
         self.state = State(self.trainable, optimizer, micro)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -92,6 +94,7 @@ class Training:
 
     def begin(self) -> None:
         """Go on from a checkpoint where there is one; else the start is the best so far."""
+        together.make_equal(self.trainable.tensors().values())
         if self.trainable.each_step:
             self.trainable.each_step.begin(len(self.plan.batches))
         self._resumed = self._checkpoints.find() if self._checkpoints else None
@@ -170,7 +173,9 @@ class Training:
 
     def _validation_loss(self) -> float:
         micro, rows = self.state.micro, self.validation
-        return micro.fit(lambda _: mean_loss(self.base, self.trainable, rows, micro.at_once), rows)
+        own = micro.fit(lambda _: summed_loss(self.base, self.trainable, rows, micro.at_once), rows)
+        loss, tokens = together.total(*own)
+        return loss / tokens
 
     def _set_learning_rate(self) -> float:
         """For the step that comes; returns that of the first group."""

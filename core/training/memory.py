@@ -14,6 +14,7 @@ import torch
 
 from ..errors import OutOfMemory
 from ..types import Encoded
+from . import together
 from .limits import is_out_of_memory
 
 T = TypeVar("T")
@@ -27,22 +28,29 @@ class MicroBatch:
     size: int
     log: Log = lambda _: None
     halvings: int = 0
+    in_shards: bool = False
 
     def fit(self, attempt: Callable[[int], T], rows: Sequence[Encoded]) -> T:
         """What `attempt` returns for the size, or for the first half of it that there is memory for.
 
-        Raises OutOfMemory where one row is too much.
+        Where one of several processes has too little, all try again, unless the base is in shards: then the
+        others are in the middle of an exchange. Raises OutOfMemory then, and where one row is too much.
         """
         while True:
             done = _attempted(attempt, self.size)
-            if done:
+            if done is None and self.in_shards:
+                raise OutOfMemory(f"out of memory: lower micro_batch_size (now {self.size} rows a process)")
+            if not together.anywhere(done is None):
+                assert done is not None, "nobody was short of memory"
                 return done[0]
+            del done
             self._halve(rows)
 
     def _halve(self, rows: Sequence[Encoded]) -> None:
         free_memory()
-        size = min(self.size, len(rows))
-        if size == 1 and (self.halvings or len(rows) == 1):
+        most = together.largest_share(len(rows))
+        size = min(self.size, most)
+        if size == 1 and (self.halvings or most == 1):
             longest = max(len(row.tokens) for row in rows)
             raise OutOfMemory(
                 f"out of memory at one row a backward pass (the longest here has {longest} tokens): lower "

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..method import Trainable
+from . import together
 from .batch import Step
 from .checkpoint import Snapshot
 from .memory import MicroBatch
@@ -95,7 +96,8 @@ class State:
             tensors |= {"best": best.weights, **optimizer_tensors(self.optimizer, self.trainable)}
         if self.trainable.each_step:
             tensors["each_step"] = dict(self.trainable.each_step.tensors())
-        return Snapshot(standing.step, values, tensors)
+        whole = {group: together.gathered(each) for group, each in tensors.items()}
+        return Snapshot(standing.step, values, whole)
 
     def restore(self, snapshot: Snapshot) -> None:
         values = dict(snapshot.values)
@@ -103,9 +105,7 @@ class State:
         self.standing = Standing(**values)
         self.micro.size, self.micro.halvings = micro["size"], micro["halvings"]
         self.put_in_place(snapshot.tensors["weights"])
-        device_of = {name: p.device for name, p in self.trainable.parameters.items()}
-        kept = {name: each.to(device_of[name]) for name, each in snapshot.tensors.get("best", {}).items()}
-        self.best = Best(weights=kept, **best)
+        self.best = Best(weights=self._laid_out(snapshot.tensors.get("best", {})), **best)
         if not self.standing.finished:
             load_optimizer(self.optimizer, self.trainable, snapshot.tensors)
         if self.trainable.each_step:
@@ -115,8 +115,12 @@ class State:
     @torch.no_grad()
     def put_in_place(self, weights: Mapping[str, Tensor]) -> None:
         """Let the trainable hold these weights."""
-        for name, weight in weights.items():
+        for name, weight in self._laid_out(weights).items():
             self.trainable.parameters[name].copy_(weight)
+
+    def _laid_out(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        parameters = self.trainable.parameters
+        return {name: together.laid_out_as(weight, parameters[name]) for name, weight in weights.items()}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, trainable: Trainable) -> dict[str, dict[str, Tensor]]:
@@ -133,11 +137,16 @@ def load_optimizer(
     optimizer: torch.optim.Optimizer, trainable: Trainable, tensors: Mapping[str, Mapping[str, Tensor]]
 ) -> None:
     """Put back what `optimizer_tensors` gave, on each parameter's device."""
-    names = {id(parameter): name for name, parameter in trainable.parameters.items()}
+    parameters = trainable.parameters
+    names = {id(parameter): name for name, parameter in parameters.items()}
     groups = {key.removeprefix(MOMENTS): value for key, value in tensors.items() if key.startswith(MOMENTS)}
     ordered = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
     state = {
-        place: {what: values[name] for what, values in groups.items() if name in values}
+        place: {
+            what: together.laid_out_as(values[name], parameters[name])
+            for what, values in groups.items()
+            if name in values
+        }
         for place, name in enumerate(ordered)
     }
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

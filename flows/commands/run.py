@@ -20,11 +20,14 @@ def run(
     engine: Annotated[Engine, typer.Option(help="who walks the graph")] = "prefect",
     runs: Annotated[Path, typer.Option(help="folder of all runs; finished steps are found there")] = RUNS,
     resume: Annotated[str | None, typer.Option(help="go on with this run: its folder or name")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="spread candidates over this Dask cluster, such as tcp://host:8786")
+    ] = None,
 ) -> None:
     """Fit and judge every candidate, choose the lowest rung that is good enough, and register it."""
     from ...core.steps.ending import ending
     from ...core.training.children import Children
-    from ..engines import walk
+    from ..engines import check_cluster, walk
     from ..events import announce_registered
     from ..planning import open_run_folder, plan
     from ..showing import show_run_folder, what_is_left
@@ -32,13 +35,14 @@ def run(
     from ..table import make_console
     from ..watch import ConsoleWatcher
 
+    check_cluster(engine, cluster)
     console, children = make_console(), Children()
     request = _request(config, tuple(overrides or ()), runs, resume)
     try:
         planned = plan(request, children, console.out, announce=True)
         open_run_folder(planned)
         console.out(f"{planned.run_dir.name}: {len(planned.graph.nodes)} steps")
-        outcomes = walk(engine, planned, children, ConsoleWatcher(console))
+        outcomes = walk(engine, planned, children, ConsoleWatcher(console), cluster)
     finally:
         children.stop()
     announce_registered(outcomes, console.out)

@@ -119,6 +119,8 @@ def test_a_small_file_is_completed_with_every_default(write: Write, tmp_path: Pa
         "retain": None,
         "choose": {"metric": "accuracy", "margin": 0.03, "max_forgetting": None, "max_fit_seconds": None},
         "checkpoint": {"every": None, "keep": 2},
+        "devices": 1,
+        "shard": False,
         "limits": {"minutes": None, "memory_gb": None},
         "register": None,
         "promote": {"gates": [{"better_than_champion": {"margin": 0.0}}]},
@@ -210,8 +212,8 @@ def test_the_message_counts_the_faults_and_names_the_file(write: Write) -> None:
     [
         (
             {"seeds": {}},
-            "seeds: unknown key: expected one of base, checkpoint, choose, data, data_license, endpoint, "
-            "limits, methods, name, promote, register, replay, retain, task",
+            "seeds: unknown key: expected one of base, checkpoint, choose, data, data_license, devices, "
+            "endpoint, limits, methods, name, promote, register, replay, retain, shard, task",
         ),
         ({"replay": {"share": 1, "source": "self"}}, "replay.share: expected a number below 1, found 1"),
         ({"replay": {"source": "tset.jsonl"}}, "replay.source: no such file: "),

@@ -55,6 +55,29 @@ def test_each_step_that_opens_a_base_takes_a_device():
     assert opens - {"candidate"} <= set(ON_A_DEVICE)
 
 
+def test_a_fit_may_have_several_devices(two_devices):
+    said = []
+    with device_for("fit", pytest.fail, lambda: False, 2) as environment:
+        assert environment == {"CUDA_VISIBLE_DEVICES": "4,GPU-7"}
+        for number in (1, 2):
+            with (
+                pytest.raises(StepError, match="stopped"),
+                device_for("fit", lambda: said.append("waiting"), lambda: True, number),
+            ):
+                pytest.fail("both are taken")
+    assert said == ["waiting", "waiting"]
+    with device_for("fit", pytest.fail, lambda: False, 2):
+        pass  # given back
+
+
+def test_more_devices_than_there_are_is_told(two_devices):
+    with (
+        pytest.raises(StepError, match=r"devices: 3.*found 2 \(4, GPU-7\)"),
+        device_for("fit", pytest.fail, lambda: False, 3),
+    ):
+        pytest.fail("there are two")
+
+
 def test_a_killed_run_gives_its_device_back(two_devices, tmp_path):
     def start(name):
         command = [sys.executable, "-c", HOLDER, str(KINDS), str(tmp_path / name)]

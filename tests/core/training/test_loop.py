@@ -16,7 +16,7 @@ from stepladder.core.model.base import Base
 from stepladder.core.model.engine import TreeEngine
 from stepladder.core.model.layers import replace_modules
 from stepladder.core.model.locate import BaseRef
-from stepladder.core.training.batch import accumulate, mean_loss, train_step
+from stepladder.core.training.batch import accumulate, summed_loss, train_step
 from stepladder.core.training.context import FitContext
 from stepladder.core.training.loop import (
     Observer,
@@ -287,7 +287,8 @@ def test_afterwards_the_weights_are_those_of_the_best_validation(base):
     assert min(told) < told[-1] - 0.01, "the last weights are not the best"
     assert report.best_validation_loss == min(told)
     assert report.best_step == 1 + told.index(min(told))
-    assert mean_loss(base, trainable, validation) == pytest.approx(min(told), rel=1e-12)
+    loss, tokens = summed_loss(base, trainable, validation)
+    assert loss / tokens == pytest.approx(min(told), rel=1e-12)
     assert report.last_loss < report.first_loss
 
 

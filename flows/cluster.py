@@ -1,0 +1,143 @@
+"""Candidates over a cluster: what needs a model is done by Dask's workers, several nodes at a time.
+
+Folders alone go to a worker and come back, so all machines see the folder of the runs at the same path. Each
+worker starts children as this process does. What belongs to the whole run is done here, where the registry
+is. The graph is walked here too: a node is sent when all that it needs has ended.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect.futures import PrefectFuture
+
+from ..core.errors import InputError, StepError
+from ..core.steps.execute import Outcome, execute, is_blocked, read_outcome
+from ..core.steps.graph import Graph, Node
+from ..core.steps.store import Store
+from ..core.training.children import Children
+from .prefect_engine import Outcomes, StepFailed, task_of
+from .prefect_home import require_server
+from .watch import Silence, Watcher
+
+ON_WORKERS = ("retention", "replay", "fit", "merge", "evaluate")
+EXTRA = "prefect_dask"
+
+
+def require_cluster() -> None:
+    """Raises InputError where a run cannot be spread at all, StepError where Prefect's server is silent."""
+    if importlib.util.find_spec(EXTRA) is None:
+        raise InputError("run: --cluster: needs prefect-dask: pip install 'stepladder[dask]'")
+    require_server("run: --cluster: workers tell Prefect of their tasks, which")
+
+
+def runner_on(address: str) -> Any:
+    """The task runner that sends tasks to the scheduler at this address."""
+    from prefect_dask import DaskTaskRunner
+
+    return DaskTaskRunner(address=address)
+
+
+@dataclass(frozen=True, slots=True)
+class AtWorker:
+    """Does a node where a worker runs: with children of its own, of the same kinds as here."""
+
+    store: Path
+    kinds: str
+    preload: tuple[str, ...]
+
+    def __call__(self, node: Node, folders: dict[str, Path | None], log: Callable[[str], None]) -> Outcome:
+        children = Children(self.kinds, self.preload)
+        try:
+            return execute(node, folders, Store(self.store), children, log)
+        finally:
+            children.stop()
+
+
+@dataclass
+class Spread:
+    """A graph under way in the body of a flow; `outcomes` is filled."""
+
+    graph: Graph
+    store: Store
+    children: Children
+    watcher: Watcher
+    outcomes: Outcomes
+
+    def climb(self) -> None:
+        running: dict[str, PrefectFuture[Any]] = {}
+        left = {node.id: node for node in self.graph.nodes}
+        while left or running:
+            for node in self._ready(left):
+                del left[node.id]
+                if node.kind in ON_WORKERS and not is_blocked(node, self.outcomes):
+                    running[node.id] = self._send(node)
+                else:
+                    self._do_here(node)
+            for node_id in _ended(running):
+                self._take(node_id, running.pop(node_id))
+
+    def __reduce__(self) -> tuple[Callable[[], Spread], tuple[()]]:
+        """With each task the worker is sent its flow too, and this with it, of which it needs nothing."""
+        return _elsewhere, ()
+
+    def _ready(self, left: Mapping[str, Node]) -> list[Node]:
+        return [node for node in left.values() if all(each in self.outcomes for each in node.needs)]
+
+    def _folders(self, node: Node) -> dict[str, str | None]:
+        folders = {each: self.outcomes[each].folder for each in node.needs}
+        return {each: str(folder.absolute()) if folder else None for each, folder in folders.items()}
+
+    def _send(self, node: Node) -> PrefectFuture[Any]:
+        self.watcher.started(node)
+        children = self.children
+        at_worker = AtWorker(self.store.folder.absolute(), children.kinds, children.preload)
+        return task_of(node, at_worker, Silence()).submit(self._folders(node))
+
+    def _do_here(self, node: Node) -> None:
+        def do(node: Node, folders: dict[str, Path | None], log: Callable[[str], None]) -> Outcome:
+            if not is_blocked(node, self.outcomes):
+                self.watcher.started(node)
+            self.outcomes[node.id] = execute(node, folders, self.store, self.children, log)
+            return self.outcomes[node.id]
+
+        task_of(node, do, self.watcher)(self._folders(node), return_state=True)
+        if node.id not in self.outcomes:
+            raise StepError(f"{node.title}: Prefect did not do it; its log says why")
+        self.watcher.ended(node, self.outcomes[node.id])
+
+    def _take(self, node_id: str, future: PrefectFuture[Any]) -> None:
+        (node,) = (each for each in self.graph.nodes if each.id == node_id)
+        self.outcomes[node_id] = _outcome(node, future)
+        self.watcher.ended(node, self.outcomes[node_id])
+
+
+def _elsewhere() -> Spread:
+    return Spread(Graph(()), Store(Path()), Children(), Silence(), {})
+
+
+def _ended(running: Mapping[str, PrefectFuture[Any]]) -> list[str]:
+    """The one that ends first, as soon as it has; none where nothing runs."""
+    from distributed import as_completed
+
+    sent: dict[Any, str] = {future.wrapped_future: at for at, future in running.items()}  # type: ignore[attr-defined]
+    loop = next((future.client.loop for future in sent), None)
+    return [sent[next(as_completed(list(sent), loop=loop))]] if sent else []
+
+
+def _outcome(node: Node, future: PrefectFuture[Any]) -> Outcome:
+    try:
+        value = future.result(raise_on_failure=False)
+    except Exception as error:  # of Dask: a worker that is gone, or that lacks our code
+        raise StepError(
+            f"{node.title}: the cluster gave no answer: {type(error).__name__}: {error}"
+        ) from error
+    if isinstance(value, StepFailed) and value.folder:
+        return read_outcome(value.folder)
+    if isinstance(value, BaseException):
+        raise StepError(f"{node.title}: failed at its worker: {type(value).__name__}: {value}") from value
+    return read_outcome(Path(value), "reused" if future.state.name == "Reused" else "ok")
