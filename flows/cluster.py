@@ -105,9 +105,9 @@ class Spread:
             self.outcomes[node.id] = execute(node, folders, self.store, self.children, log)
             return self.outcomes[node.id]
 
-        task_of(node, do, self.watcher)(self._folders(node), return_state=True)
+        state: Any = task_of(node, do, self.watcher)(self._folders(node), return_state=True)
         if node.id not in self.outcomes:
-            raise StepError(f"{node.title}: Prefect did not do it; its log says why")
+            raise StepError(f"{node.title}: Prefect did not do it: {state.message}")
         self.watcher.ended(node, self.outcomes[node.id])
 
     def _take(self, node_id: str, future: PrefectFuture[Any]) -> None:

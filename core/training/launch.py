@@ -143,7 +143,7 @@ def _join(place: Place) -> None:
         backend = "nccl"
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         os.environ.setdefault(name, "lo" if sys.platform == "linux" else "lo0")
-    store = dist.FileStore(str(place.meeting / MEETING), place.of)
+    store = dist.FileStore(str(place.meeting / MEETING), place.of)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.of)
 
 

@@ -54,7 +54,7 @@ def sharded(base: Base, trainable: Trainable, rows: Rows) -> Iterator[tuple[Base
     for name, own in trainable.parameters.items():
         shard = learned[name]
         assert isinstance(shard, DTensor), "each weight was cut"
-        own.data = shard.detach().full_tensor().to(device)
+        own.data = shard.detach().full_tensor().to(device)  # type: ignore[attr-defined]
 
 
 class Whole(nn.Module):

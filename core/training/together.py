@@ -94,7 +94,8 @@ def _sum_gradients(parameters: Sequence[Tensor]) -> None:
     used = gradients[0].new_tensor([p.grad is not None for p in parameters])  # [parameters]
     flat = torch.cat([*(each.flatten() for each in gradients), used])
     dist.all_reduce(flat)
-    *summed, used = flat.split([*(p.numel() for p in parameters), len(parameters)])
+    sizes = [*(p.numel() for p in parameters), len(parameters)]
+    *summed, used = flat.split(sizes)  # type: ignore[no-untyped-call]
     for parameter, gradient, uses in zip(parameters, summed, used.tolist(), strict=True):
         parameter.grad = gradient.view_as(parameter) if uses else None
 
