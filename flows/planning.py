@@ -59,7 +59,7 @@ def plan(request: Request, children: Children, log: Log, *, announce: bool) -> P
         "resumes": str(request.resumes) if request.resumes else None,
     }
     result = do_step("plan", spec, log, children)
-    lend(result["secrets"])
+    lend(result["secrets"], children)
     return Planned(Graph.from_json(result["graph"]), result["run"], result["config"])
 
 

@@ -18,7 +18,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -27,6 +26,7 @@ from ..core.steps.execute import Outcome, execute, is_blocked
 from ..core.steps.graph import Graph, Node
 from ..core.steps.store import Store
 from ..core.training.children import Children
+from .prefect_home import end_server_when_killed
 from .slots import is_limited, slot_for
 from .watch import Silence, Watcher
 
@@ -91,7 +91,7 @@ def climb(graph: Graph, store: Store, children: Children, watcher: Watcher, outc
         watcher.ended(node, outcomes[node.id])
         return outcomes[node.id]
 
-    _end_server_when_killed(children)
+    end_server_when_killed(children)
     try:
         futures = _submit(graph, do, watcher)
         for future in futures.values():
@@ -117,13 +117,6 @@ def name_flow_run(name: str) -> None:
     assert context and context.flow_run, "called from the body of a flow"
     with get_client(sync_client=True) as client:
         client.update_flow_run(context.flow_run.id, name=name)
-
-
-def _end_server_when_killed(children: Children) -> None:
-    """Prefect's temporary server would outlive a killed flow for good."""
-    for server in SubprocessASGIServer._instances.values():
-        if server.server_process:
-            children.guard(server.server_process.pid)
 
 
 Do = Callable[[Node, dict[str, Path | None], Callable[[str], None]], Outcome]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..core.errors import InputError, StepError
+from ..core.training.children import Children
 
 SERVER = "PREFECT_API_URL"
 TO_START = "prefect server start --host 127.0.0.1"
@@ -22,6 +23,15 @@ def quiet_prefect() -> None:
 def make_home() -> None:
     """Make Prefect's folder, of which Prefect itself makes the last part only."""
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
+def end_server_when_killed(children: Children) -> None:
+    """Prefect's temporary server, if this process has started one, would outlive a kill of it for good."""
+    from prefect.server.api.server import SubprocessASGIServer
+
+    for server in SubprocessASGIServer._instances.values():
+        if server.server_process:
+            children.guard(server.server_process.pid)
 
 
 def has_server() -> bool:

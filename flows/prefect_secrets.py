@@ -6,17 +6,20 @@ import os
 from collections.abc import Mapping
 
 from ..core.errors import InputError, StepError
-from .prefect_home import quiet_prefect
+from ..core.training.children import Children
+from .prefect_home import end_server_when_killed, quiet_prefect
 
 
-def lend(secrets: Mapping[str, str]) -> None:
+def lend(secrets: Mapping[str, str], children: Children) -> None:
     """Put each secret, given as variable → block, into this process's environment, which children are given.
 
-    A variable that is set already stays. Raises InputError where Prefect has no such secret.
+    A variable that is set already stays. The server that Prefect starts for this, where it has none, ends
+    with this process. Raises InputError where Prefect has no such secret.
     """
     for variable, block in secrets.items():
         if not os.environ.get(variable):
             os.environ[variable] = _read(block)
+            end_server_when_killed(children)
 
 
 def _read(name: str) -> str:
