@@ -19,7 +19,7 @@ data:
   instruction: which colour is the car ?
 methods:
   - zero_shot
-  - lora: {{rank: 2, epochs: 1}}
+  - lora: {{rank: 2, epochs: 1, learning_rate: 0.002}}
 register: colours
 """
 
