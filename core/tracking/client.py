@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
@@ -16,7 +17,9 @@ from mlflow.exceptions import MlflowException
 
 from ..environment import bootstrap, home
 from ..files import file_lock
+from ..manifest import renamed
 
+SQLITE = "sqlite:///"
 REMOTE = ("http:", "https:", "databricks")
 
 
@@ -30,9 +33,25 @@ def connect() -> MlflowClient:
     if _is_remote():  # its tables are its own business, and one that hangs must not hold up others here
         return MlflowClient()
     with file_lock(home() / "locks" / "mlflow"):
+        _make_tables(uri)
         client = MlflowClient()
         client.search_experiments(max_results=1)
     return client
+
+
+def _make_tables(uri: str) -> None:
+    """Those of a new SQLite file, under another name until all are there.
+
+    MLflow makes them in many transactions: a kill on the way would leave a file that it never opens again.
+    """
+    if not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists():
+        return
+    final = Path(uri.removeprefix(SQLITE))
+    new = final.with_name(f"{final.name}.new")
+    for left in (new, new.with_name(f"{new.name}-journal")):
+        left.unlink(missing_ok=True)
+    MlflowClient(SQLITE + str(new), SQLITE + str(new)).search_experiments(max_results=1)
+    renamed(new, final)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
