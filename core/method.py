@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .decoder import Decoder
     from .metric import Metric
     from .model.base import Base
+    from .training.course import OwnSteps
     from .training.each_step import EachStep
     from .training.replay import Replay
     from .types import (
@@ -133,6 +134,10 @@ class Context(ABC):
         self, base: Base, trainable: Trainable, rows: Rows, validation: Rows, settings: LoopSettings
     ) -> TrainReport:
         """Run the one training loop; afterwards `trainable` holds the weights of the best validation."""
+
+    @abstractmethod
+    def take_steps(self, own: OwnSteps, settings: Settings) -> TrainReport:
+        """Train by steps of the method's own, with checkpoints and curves; it depends on these settings."""
 
     @abstractmethod
     def remember(self, key: str, make: Callable[[], Any]) -> Any:
@@ -258,10 +263,7 @@ class Adapted(ABC):
         yield
 
     def scorer_faults(self) -> Mapping[str, int] | None:
-        """How many answers its decoder's scorer could not judge so far, by what went wrong.
-
-        None where no scorer judges.
-        """
+        """How many answers its decoder's scorer could not judge, by what went wrong; None without one."""
         return None
 
 

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from stepladder.core.model.base import load_base
 from stepladder.core.model.locate import resolve_base
-from stepladder.core.training.loop import Observer, train
+from stepladder.core.training.course import Observer
+from stepladder.core.training.loop import train
 from stepladder.core.types import Encoded
 from stepladder.plugins.methods.lora import Lora
 from timing import Clock, matmul_rate, read_job, write_result

@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..method import Adapted, Choice, Context, LoopSettings, Method, Rows, Trainable
+from ..method import Adapted, Choice, Context, LoopSettings, Method, Rows, Settings, Trainable
 from ..model.root import learned_length
 from ..types import Example, TrainReport
 from . import together
 from .checkpoint import Keeping, remembered
+from .course import Observer, OwnSteps, take_steps
 from .lent import Lent
-from .loop import Observer, train
+from .loop import train
 from .replay import ReplayText
 from .shard import can_shard, sharded
 
@@ -80,6 +81,12 @@ class FitContext(Context):
         self._note_events(report)
         if together.processes() > 1:
             self.note(processes=together.processes())
+        return report
+
+    def take_steps(self, own: OwnSteps, settings: Settings) -> TrainReport:
+        about = {"settings": settings.model_dump(mode="json"), "steps": own.count}
+        report = take_steps(own, about, self._observer())
+        self._note_events(report)
         return report
 
     def remember(self, key: str, make: Callable[[], Any]) -> Any:

@@ -7,7 +7,6 @@ A training that was killed goes on from its last checkpoint, to the same weights
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ..method import LoopSettings, Rows, Trainable
 from ..types import TrainReport
 from . import together
 from .batch import Step, replayed, summed_loss, train_step
-from .checkpoint import Checkpoints, Keeping, Resumed
+from .course import Course, Observer
 from .memory import MicroBatch
 from .optimizer import make_optimizer
 from .state import State
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from ..model.base import Base
 
 VALIDATION_ROWS = 256
-Progress = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,6 @@ class Plan:
 
     batches: list[list[int]]
     epoch_ends: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """Who follows a training: its curves, its log, and where its checkpoints are kept, if anywhere."""
-
-    progress: Progress
-    log: Callable[[str], None] = lambda _: None
-    keeping: Keeping | None = None
 
 
 def train(
@@ -88,18 +77,16 @@ class Training:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self._factor = learning_rate_factor(len(self.plan.batches), self.settings.warmup_share)
-        self._checkpoints = self._make_checkpoints()
-        self._resumed: Resumed | None = None
-        self._started = time.perf_counter()
+        about = {"settings": self.settings.model_dump(mode="json"), "rows": len(self.rows)}
+        self.course = Course(self.state, self.observer, len(self.plan.batches), about)
 
     def begin(self) -> None:
         """Go on from a checkpoint where there is one; else the start is the best so far."""
         together.make_equal(self.trainable.tensors().values())
         if self.trainable.each_step:
             self.trainable.each_step.begin(len(self.plan.batches))
-        self._resumed = self._checkpoints.find() if self._checkpoints else None
-        if self._resumed:
-            self._go_on(self._resumed)
+        if self.course.go_on():
+            self._pass_over_replayed()
         elif self.validation:
             self.state.best.offer(0, self._validation_loss(), self.trainable)
 
@@ -121,54 +108,18 @@ class Training:
         if state.standing.step in self.plan.epoch_ends and self.validation:
             loss = self._validation_loss()
             state.best.offer(state.standing.step, loss, self.trainable)
-            self._tell(step=state.standing.step, validation_loss=loss)
-        if self._checkpoints:
-            state.standing.seconds = self._seconds()
-            self._checkpoints.offer(state.standing.step, state.snapshot)
+            self.course.tell(step=state.standing.step, validation_loss=loss)
+        self.course.offer()
 
     def end(self) -> TrainReport:
-        """The best weights in place; a finished training is not done again, whatever becomes of its fit."""
-        standing, best, micro, found = self.state.standing, self.state.best, self.state.micro, self._resumed
-        self.state.put_in_place(best.weights)
-        if not standing.finished:
-            standing.seconds, standing.finished = self._seconds(), True
-            if self._checkpoints:
-                self._checkpoints.write(self.state.snapshot())
-        return TrainReport(
-            steps=standing.step,
-            trained_tokens=standing.tokens,
-            train_seconds=standing.seconds,
-            best_step=best.step if self.validation else standing.step,
-            best_validation_loss=best.loss if self.validation else None,
-            first_loss=standing.first_loss,
-            last_loss=standing.last_loss,
-            replay_tokens=standing.replayed,
-            micro_batch_size=micro.size,
-            halvings=micro.halvings,
-            resumed_from_step=found.snapshot.step if found else None,
-            repeated_tokens=self._checkpoints.repeated_tokens if self._checkpoints else 0,
-        )
+        """The best weights in place."""
+        self.state.put_in_place(self.state.best.weights)
+        self.course.finish()
+        return self.course.report(judged=bool(self.validation))
 
-    def _make_checkpoints(self) -> Checkpoints | None:
-        keeping = self.observer.keeping
-        if keeping is None:
-            return None
-        shapes = {name: list(p.shape) for name, p in self.trainable.parameters.items()}
-        settings = self.settings.model_dump(mode="json")
-        about = {"settings": settings, "rows": len(self.rows), "parameters": shapes}
-        return Checkpoints(keeping, about, self.trainable.count(), self.observer.log)
-
-    def _go_on(self, found: Resumed) -> None:
-        """The curves are told again, and of the text as much is passed over as was replayed."""
-        self.state.restore(found.snapshot)
-        for point in found.points:
-            self.observer.progress(**point)
-        standing, steps = self.state.standing, len(self.plan.batches)
-        where = f"step {standing.step} of {steps}"
-        said = f"continuing at {where} from a checkpoint" if not standing.finished else f"finished at {where}"
-        spared = f"{standing.tokens:,} tokens are not trained again"
-        self.observer.log(f"{said} of {found.at:%H:%M:%S}: {spared}")
-        for batch in self.plan.batches[: standing.step]:
+    def _pass_over_replayed(self) -> None:
+        """Of the text, as much as was replayed before."""
+        for batch in self.plan.batches[: self.state.standing.step]:
             replayed(self.trainable, [self.rows[index] for index in batch])
 
     def _validation_loss(self) -> float:
@@ -185,28 +136,18 @@ class Training:
         return float(groups[0]["lr"])
 
     def _tell_step(self, done: Step, rate: float) -> None:
-        standing, steps, seconds = self.state.standing, len(self.plan.batches), self._seconds()
+        standing, seconds = self.state.standing, self.course.seconds()
         replay = {"replay_loss": done.replay_loss, "replay_tokens": standing.replayed}
-        self._tell(
+        self.course.tell(
             step=standing.step,
-            steps=steps,
+            steps=self.course.steps,
             loss=done.loss,
             learning_rate=rate,
             trained_tokens=standing.tokens,
             tokens_per_second=(standing.tokens + standing.replayed) / seconds,
-            seconds_left=seconds / standing.step * (steps - standing.step),
+            seconds_left=self.course.seconds_left(),
             **(replay if self.trainable.replay else {}),
         )
-
-    def _tell(self, **figures: float) -> None:
-        if self._checkpoints:
-            self._checkpoints.point(figures)
-        self.observer.progress(**figures)
-
-    def _seconds(self) -> float:
-        """Of the whole training, without what was trained again."""
-        before = float(self._resumed.snapshot.values["seconds"]) if self._resumed else 0.0
-        return before + time.perf_counter() - self._started
 
 
 def plan_batches(rows: int, settings: LoopSettings) -> Plan:

@@ -21,11 +21,10 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -36,10 +35,11 @@ from torch.func import grad, grad_and_value, vmap
 from ...core.data.episodes import TaskRows, draw_episode, drawable, rows_by_task
 from ...core.errors import DataError, StepError, did_you_mean
 from ...core.hookspecs import hookimpl
-from ...core.method import Adapted, Context, Data, DataSchema, Method
+from ...core.method import Adapted, Context, Data, DataSchema, Method, Trainable
 from ...core.model.base import Base
 from ...core.model.by_task import ByTask, Solved, head_logits, prototype_head
 from ...core.model.features import Features, NetworkFeatures, Rows, UpdatedFeatures, Weights, network
+from ...core.training.course import OwnSteps
 from ...core.types import TrainReport
 
 # Rows with what is right of each [n]; and an episode's: those to adapt on, and those to judge that by.
@@ -254,23 +254,21 @@ class Maml(Method):
     def _learn(
         self, features: Features, drawn: Iterator[list[Episode]], context: Context
     ) -> tuple[Weights, TrainReport]:
-        """Algorithm 2; the outer step is Adam's."""
+        """Algorithm 2; the outer step is Adam's, and what is counted are the rows that judge."""
         weights = {name: nn.Parameter(weight) for name, weight in features.begin(self.settings.seed).items()}
         optimizer = torch.optim.Adam(weights.values(), lr=self.settings.learning_rate)
         outer = exact if self.settings.learns == "network" else partial(first_order, features)
-        steps = math.ceil(self.settings.episodes / self.settings.batch_size)
-        losses, judged, started = [], 0, time.perf_counter()
-        for step, episodes in enumerate(islice(drawn, steps), start=1):
+
+        def take(step: int, episodes: Sequence[Episode]) -> tuple[float, int]:
             slopes, loss = outer(_detached(weights), episodes, self.inner)
             for name, weight in weights.items():
                 weight.grad = slopes[name]
             optimizer.step()
-            losses.append(_finite(loss, step))
-            judged += sum(len(labels) for _, (_, labels) in episodes)
-            seconds = time.perf_counter() - started
-            left = seconds / step * (steps - step)
-            context.progress(step=step, steps=steps, loss=losses[-1], seconds_left=left)
-        report = TrainReport(steps, judged, seconds, steps, None, losses[0], losses[-1])
+            return _finite(loss, step), sum(len(labels) for _, (_, labels) in episodes)
+
+        count = math.ceil(self.settings.episodes / self.settings.batch_size)
+        own = OwnSteps(Trainable(weights, detach=_nothing), optimizer, count, drawn, take)
+        report = context.take_steps(own, self.settings)
         return _detached(weights), report
 
     def _solve(self, features: Features, rows: Rows, initial: Weights, by_label: TaskRows) -> Solved:
@@ -314,6 +312,10 @@ def family_fault(tasks: Mapping[str, TaskRows], settings: Maml.Settings) -> str 
             f"and have two labels with {2 * settings.shots} rows (twice shots): give more, or lower shots"
         )
     return None
+
+
+def _nothing() -> None:
+    """The initialisation is attached to no base."""
 
 
 def _finite(loss: Tensor, step: int) -> float:

@@ -14,7 +14,8 @@ import torch
 from stepladder.core.method import LoopSettings, Trainable, TrainingSettings
 from stepladder.core.model.whole import attach_whole
 from stepladder.core.training.checkpoint import Keeping, Pace
-from stepladder.core.training.loop import Observer, train
+from stepladder.core.training.course import Observer
+from stepladder.core.training.loop import train
 from stepladder.core.training.replay import ReplayText
 from stepladder.core.types import Encoded, TrainReport
 from stepladder.plugins.methods.lora import Lora

@@ -16,7 +16,8 @@ from stepladder.core.model.headed import Headed
 from stepladder.core.model.writing import write_texts
 from stepladder.core.training.batch import train_step
 from stepladder.core.training.context import FitContext
-from stepladder.core.training.loop import Observer, train
+from stepladder.core.training.course import Observer
+from stepladder.core.training.loop import train
 from stepladder.core.training.memory import MicroBatch
 from stepladder.core.training.replay import Replay, ReplayText, load_rows, pieces, save_rows
 from stepladder.core.types import Encoded

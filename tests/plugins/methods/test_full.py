@@ -15,7 +15,8 @@ from stepladder.core.model.headed import Headed, labelled_rows, pooled
 from stepladder.core.model.merged_export import write_merged
 from stepladder.core.model.probe import best_head
 from stepladder.core.training.context import FitContext
-from stepladder.core.training.loop import Observer, train
+from stepladder.core.training.course import Observer
+from stepladder.core.training.loop import train
 from stepladder.core.training.state import Best
 from stepladder.plugins.methods.full import Full
 from transformers import AutoModelForCausalLM

@@ -19,6 +19,7 @@ from stepladder.core.errors import DataError
 from stepladder.core.method import Data
 from stepladder.core.model.adapter import Description, read_adapter, write_adapter
 from stepladder.core.model.features import UpdatedFeatures
+from stepladder.core.training.checkpoint import Keeping
 from stepladder.core.training.context import FitContext
 from stepladder.core.types import Example
 from stepladder.plugins.methods.maml import (
@@ -199,6 +200,52 @@ def test_first_order_is_the_gradient_at_the_adapted_weights(family, load_encoder
         assert float((slopes[name] * direction).sum()) == pytest.approx(
             (ends[0] - ends[1]) / (2 * step), rel=0.03, abs=2e-4
         )
+
+
+class Killed(Exception):
+    """Stands for a SIGKILL: nothing is written behind it."""
+
+
+class Ending(FitContext):
+    """Ends the fit once it has told of that step."""
+
+    def __init__(self, folder: Path, keeping: Keeping, step: int | None = None) -> None:
+        super().__init__(folder, keeping=keeping)
+        self.step = step
+        self.losses: list[float] = []
+
+    def progress(self, **figures: float) -> None:
+        self.losses.append(figures["loss"])
+        if figures["step"] == self.step:
+            raise Killed
+
+
+@pytest.mark.parametrize("learns", ["network", "lora"])
+def test_a_killed_fit_goes_on_behind_its_last_checkpoint_to_the_same_bits(
+    family, load_encoder, tmp_path, capsys, learns
+):
+    every, ended = {"network": (4, 11), "lora": (1, 3)}[learns]
+    method, keeping = Maml(Maml.Settings(**QUICK[learns])), Keeping(tmp_path / "kept", "f" * 64, every=every)
+    whole = Ending(tmp_path, replace(keeping, folder=tmp_path / "other"))
+    expected = method.fit(load_encoder(), family, whole)
+    with pytest.raises(Killed):
+        method.fit(load_encoder(), family, Ending(tmp_path, keeping, ended))
+    capsys.readouterr()
+    context = Ending(tmp_path, keeping)
+    adapted = method.fit(load_encoder(), family, context)
+    assert adapted.initial.keys() == expected.initial.keys()
+    assert all(torch.equal(adapted.initial[name], weight) for name, weight in expected.initial.items())
+    rows = family.validation.examples()
+    assert adapted.predict(rows) == expected.predict(rows)
+    assert context.losses == whole.losses, "the curves are whole"
+    begun, steps = every * ((ended - 1) // every), expected.report.steps
+    rows_a_step = expected.report.trained_tokens // steps
+    assert adapted.report.resumed_from_step == begun
+    assert adapted.report.repeated_tokens == (ended - begun) * rows_a_step
+    assert adapted.report.trained_tokens == expected.report.trained_tokens
+    assert f"continuing at step {begun} of {steps} from a checkpoint of " in capsys.readouterr().out
+    again = method.fit(load_encoder(), family, Ending(tmp_path, keeping))
+    assert again.report.resumed_from_step == steps, "what is finished is not done again"
 
 
 @pytest.mark.parametrize("learns", ["network", "lora"])
