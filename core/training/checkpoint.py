@@ -150,13 +150,14 @@ class Checkpoints:
     def offer(self, step: int, take: Callable[[], Snapshot]) -> None:
         """Write what `take` gives, if a checkpoint is due: by the first process's clock, in all of them."""
         if together.of_first(self._pace.is_due(step)):
+            started = time.monotonic()
             self.write(take())
+            self._pace.written(step, time.monotonic() - started)
 
     def write(self, snapshot: Snapshot) -> None:
         """One that cannot be written is told of: a full disk is no reason to end the training."""
         if together.rank():
             return
-        started = time.monotonic()
         new = self._folder / f"{NAME}{snapshot.step}{NEW}"
         try:
             self._write(snapshot, new)
@@ -164,7 +165,6 @@ class Checkpoints:
             why = getattr(error, "strerror", None) or error
             self._log(f"no checkpoint of step {snapshot.step}: {why}; the training goes on")
             shutil.rmtree(new, ignore_errors=True)
-        self._pace.written(snapshot.step, time.monotonic() - started)
 
     def _write(self, snapshot: Snapshot, new: Path) -> None:
         new.mkdir()
