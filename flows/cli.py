@@ -19,6 +19,7 @@ from ..core.environment import bootstrap
 from ..core.errors import StepladderError
 from ..core.files import is_disk_full, no_room
 from . import commands
+from .torchrun import require_run
 
 DEBUG = "STEPLADDER_DEBUG"
 
@@ -57,6 +58,7 @@ def make_app() -> typer.Typer:
 
 
 def stepladder(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of a failure")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="show the version and exit", callback=lambda on: _version(on))
@@ -65,6 +67,7 @@ def stepladder(
     """Adapt a language model by every rung of the ladder and register the lowest that is good enough."""
     if debug:
         os.environ[DEBUG] = "1"  # child processes read it too
+    require_run(context.invoked_subcommand or "")
 
 
 def _version(wanted: bool) -> None:

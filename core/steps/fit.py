@@ -23,9 +23,12 @@ from ..training import together
 from ..training.checkpoint import Keeping
 from ..training.context import FitContext
 from ..training.launch import launch
+from ..training.lead import launch_led
 from ..training.lent import Lent
 from ..training.replay import ReplayText, load_rows
+from ..training.torchrun import led
 from .candidate import open_base, say
+from .execute import SPEC
 from .fitting import Fitting
 from .replay import ROWS
 from .tuning import tune
@@ -37,9 +40,9 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     description = _description(spec, method, registry)
     if candidate.get("fitted_as"):
         return _take_over(spec, folder, description)
-    if spec["config"]["devices"] > 1 and together.processes() == 1:
+    if _processes(spec) > 1 and together.processes() == 1:
         if trains_together(method, candidate):
-            return launch(spec["config"]["devices"], partial(run, spec), folder, Path(spec["scratch"]))
+            return _fit_together(spec, folder)
         say(f"{candidate['id']} is fitted by one process: only what the training loop trains is shared out")
     data = _data(spec, registry)
     _require_rows(method, data)
@@ -64,6 +67,19 @@ def _fit(fitting: Fitting, folder: Path) -> tuple[FitContext, dict[str, Any]]:
     context = FitContext(folder, fitting.replay, fitting.lent, fitting.keeping, shard)
     fitted = fitting.fit({}, context)
     return context, {} if together.rank() else fitted.save(folder / "artifact")
+
+
+def _processes(spec: Mapping[str, Any]) -> int:
+    """So many train a candidate together: torchrun's, else those that are asked for."""
+    at, asked = led(), int(spec["config"]["devices"])
+    return at.of if at else asked
+
+
+def _fit_together(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    at, work = led(), partial(run, spec)
+    if at:
+        return launch_led(at, work, folder, folder / SPEC)
+    return launch(_processes(spec), work, folder, Path(spec["scratch"]))
 
 
 def trains_together(method: Method, candidate: Mapping[str, Any]) -> bool:

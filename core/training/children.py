@@ -44,6 +44,9 @@ LAST_LINES = 15
 MOST_AT_ONCE = 2**13
 LONGEST_MESSAGE = 10_000
 NO_LIMITS = Limits()
+# multiprocessing's own book-keeping, one for the whole process, is not safe for threads: start and join under
+# one lock.
+BOOKS = threading.Lock()
 # With this exit code a child says what it cannot write.
 FULL = os.EX_IOERR
 DISK_FULL = "DiskFull"
@@ -94,7 +97,6 @@ class Children:
 
     kinds: str = KINDS
     preload: tuple[str, ...] = PRELOAD
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _running: set[ForkServerProcess] = field(default_factory=set)
     _stopped: bool = False
 
@@ -124,7 +126,7 @@ class Children:
 
     def stop(self) -> None:
         """Kill every child that still runs, with all that it started; from now on `run` raises StepError."""
-        with self._lock:
+        with BOOKS:
             self._stopped = True
             for process in self._running:
                 _kill(process)
@@ -132,14 +134,13 @@ class Children:
     def guard(self, pid: int) -> None:
         """See to it that the process `pid`, which this one has started, ends when this one is killed."""
         context = multiprocessing.get_context("forkserver")
-        with self._lock, _hidden_main():
+        with BOOKS, _hidden_main():
             context.set_forkserver_preload(list(self.preload))
             context.Process(target=_guard, args=(pid,), daemon=True).start()
 
     def _start(self, work: Work) -> ForkServerProcess:
         context = multiprocessing.get_context("forkserver")
-        # multiprocessing's own book-keeping is not safe for threads: start and join under one lock.
-        with self._lock, _hidden_main():
+        with BOOKS, _hidden_main():
             if self._stopped:
                 raise StepError(f"{work.kind}: not started, since the run has been stopped")
             context.set_forkserver_preload(list(self.preload))
@@ -158,7 +159,7 @@ class Children:
 
     def _end(self, process: ForkServerProcess) -> int:
         """Exit code of a child (negative for a signal), which is killed if it still runs."""
-        with self._lock:
+        with BOOKS:
             if not wait([process.sentinel], timeout=0):
                 _kill(process)
             process.join()

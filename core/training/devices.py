@@ -16,6 +16,7 @@ from typing import Any
 from ..environment import home
 from ..errors import StepError
 from ..files import first_free
+from .torchrun import led
 
 DEVICES = "STEPLADDER_DEVICES"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -40,8 +41,11 @@ def devices() -> list[str]:
 
 
 def wanted(kind: str, spec: Mapping[str, Any]) -> int:
-    """How many devices a step has use for: a fit so many as the config says, any other one."""
-    return int(spec.get("config", {}).get("devices", 1)) if kind == "fit" else 1
+    """How many devices a step has use for: a fit so many as the config says, any other one.
+
+    Of a fit that other processes of torchrun's take part in, each has its own.
+    """
+    return int(spec.get("config", {}).get("devices", 1)) if kind == "fit" and not led() else 1
 
 
 @contextmanager

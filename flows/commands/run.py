@@ -25,6 +25,17 @@ def run(
     ] = None,
 ) -> None:
     """Fit and judge every candidate, choose the lowest rung that is good enough, and register it."""
+    from ..torchrun import follow, leading, one_of_several
+
+    request = _request(config, tuple(overrides or ()), runs, resume)
+    at = one_of_several(cluster)
+    if at and at.rank:
+        follow(at, request.runs)
+    with leading(at):
+        _climb(request, engine, cluster)
+
+
+def _climb(request: Request, engine: Engine, cluster: str | None) -> None:
     from ...core.steps.ending import ending
     from ...core.training.children import Children
     from ..engines import check_cluster, walk
@@ -33,13 +44,14 @@ def run(
     from ..showing import show_run_folder, what_is_left
     from ..single import as_error
     from ..table import make_console
+    from ..torchrun import require_devices
     from ..watch import ConsoleWatcher
 
     check_cluster(engine, cluster)
     console, children = make_console(), Children()
-    request = _request(config, tuple(overrides or ()), runs, resume)
     try:
         planned = plan(request, children, console.out, announce=True)
+        require_devices(planned.config)
         open_run_folder(planned)
         console.out(f"{planned.run_dir.name}: {len(planned.graph.nodes)} steps")
         outcomes = walk(engine, planned, children, ConsoleWatcher(console), cluster)

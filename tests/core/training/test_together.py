@@ -22,7 +22,8 @@ from stepladder.core.model.whole import attach_whole
 from stepladder.core.training import together
 from stepladder.core.training.checkpoint import Keeping
 from stepladder.core.training.context import FitContext
-from stepladder.core.training.launch import ProcessFailed, launch
+from stepladder.core.training.failures import ProcessFailed
+from stepladder.core.training.launch import launch
 from stepladder.core.training.replay import ReplayText
 from stepladder.core.types import Encoded
 from stepladder.plugins.methods.lora import Lora

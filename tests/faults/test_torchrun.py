@@ -1,0 +1,80 @@
+"""What becomes of a run that torchrun has started on several machines when one of them is lost."""
+
+import json
+import time
+
+import psutil
+import pytest
+from real_run import make_project, wait_until
+from torchruns import RUN, free_port, start, start_machines, write_config
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def project(tmp_path, base_folder):
+    project = make_project(tmp_path, base_folder)
+    write_config(project, base_folder, epochs=40)
+    return project
+
+
+def a_checkpoint(project):
+    return list(project.runs.glob("steps/fit-*.scratch/training-*/step-*/manifest.json"))
+
+
+def candidates(project):
+    return {each["id"]: each for each in project.result()["candidates"]}
+
+
+def test_a_machine_that_is_lost_fails_the_fit_and_another_number_goes_on(project):
+    first, second = start_machines(project, 2)
+    first.read_until("fit lora …")
+    wait_until(lambda: a_checkpoint(project), "a checkpoint", 120)
+    lost = time.monotonic()
+    second.kill()
+    first.read_until("✗ fit lora")
+    assert time.monotonic() - lost < 30
+    ended = first.wait()
+    assert "process 2 of 2" in ended.said
+    assert "has not been heard of for 15 s" in ended.said
+    assert candidates(project)["lora"]["status"] == "failed"
+    (again,) = start_machines(project, 1, each=3)
+    assert again.wait().code == 0, again.lines
+    found = candidates(project)
+    assert found["lora"]["status"] == found["full"]["status"] == "ok"
+    assert any("continuing at step" in line for line in again.lines)
+    project.assert_nothing_is_left()
+
+
+def test_when_the_first_is_lost_all_end(project):
+    first, second = start_machines(project, 2)
+    first.read_until("fit lora …")
+    wait_until(lambda: a_checkpoint(project), "a checkpoint", 120)
+    run = next(
+        each for each in psutil.Process(first.process.pid).children() if "colours.yaml" in each.cmdline()
+    )
+    run.kill()
+    assert first.wait().code == 1
+    assert second.wait().code == 1
+    wait_until(lambda: not project.processes(), "orphans", 30)
+
+
+def test_another_number_of_devices_is_refused(project):
+    with (project.folder / "colours.yaml").open("a") as file:
+        file.write("devices: 4\n")
+    (one,) = start_machines(project, 1, each=2)
+    ended = one.wait()
+    assert ended.code == 1
+    assert "devices: 4: torchrun has started 2 processes" in ended.said
+    assert not project.processes()
+
+
+def test_runs_in_another_folder_are_told(project):
+    port = free_port()
+    first = start(project, 0, 2, 1, port, RUN, {})
+    second = start(project, 1, 2, 1, port, (*RUN, "--runs", "elsewhere"), {})
+    said = first.wait().said
+    assert "start the same command on all machines" in said
+    assert second.wait().code == 1
+    errors = json.dumps([each["error"] for each in candidates(project).values()])
+    assert str(project.folder / "elsewhere") in errors
