@@ -98,9 +98,9 @@ class Others(Watch):
         while any(not self._is_settled(rank) for rank in self._pulses):
             self.has_failed()
             time.sleep(LOOK_SECONDS)
-        for rank, failure in told(self._meeting, self._session.at.of).items():
-            if rank and failure.trace:
-                sys.stderr.write(f"{self._session.name(rank)}:\n{failure.trace}")
+        for rank, first in list(told(self._meeting, self._session.at.of).items())[:1]:
+            if rank and first.trace:
+                sys.stderr.write(f"{self._session.name(rank)}:\n{first.trace}")
 
     def _is_settled(self, rank: int) -> bool:
         return self._meeting.check([left(rank)]) or has_told(self._meeting, rank)

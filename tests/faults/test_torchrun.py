@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 from real_run import make_project, wait_until
-from torchruns import RUN, free_port, start, start_machines, write_config
+from torchruns import RUN, assert_fitted_as_alone, free_port, start, start_machines, write_config
 
 pytestmark = pytest.mark.faults
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.faults
 @pytest.fixture
 def project(tmp_path, base_folder):
     project = make_project(tmp_path, base_folder)
-    write_config(project, base_folder, epochs=40)
+    write_config(project, base_folder, "[{lora: {rank: 2, epochs: 60, batch_size: 8}}]")
     return project
 
 
@@ -37,12 +37,18 @@ def test_a_machine_that_is_lost_fails_the_fit_and_another_number_goes_on(project
     ended = first.wait()
     assert "process 2 of 2" in ended.said
     assert "has not been heard of for 15 s" in ended.said
-    assert candidates(project)["lora"]["status"] == "failed"
+    assert ended.code == 1  # it was the only candidate
     (again,) = start_machines(project, 1, each=3)
     assert again.wait().code == 0, again.lines
-    found = candidates(project)
-    assert found["lora"]["status"] == found["full"]["status"] == "ok"
     assert any("continuing at step" in line for line in again.lines)
+    project.assert_nothing_is_left()
+
+
+def test_two_processes_of_a_machine_hold_shards(project, base_folder, on_the_cpu):
+    write_config(project, base_folder, "[{full: {epochs: 1, batch_size: 8, learning_rate: 0.001}}]")
+    (both,) = start_machines(project, 1, each=2)
+    assert both.wait().code == 0, both.lines
+    assert_fitted_as_alone(project, "full", {"processes": 2, "sharded": True})
     project.assert_nothing_is_left()
 
 

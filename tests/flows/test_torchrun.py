@@ -2,56 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 from stepladder.core.errors import InputError
-from stepladder.core.steps import fit
 from stepladder.core.training.devices import wanted
 from stepladder.core.training.torchrun import LEADS, torchrun
 from stepladder.flows.torchrun import one_of_several, require_devices, require_run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults" / "helpers"))
 from real_run import make_project
-from torchruns import start_machines, write_config
-
-TIMED = ("tokens_per_second", "seconds_left")
-
-
-def fits(runs: Path) -> dict[str, Path]:
-    """The folder of each candidate's fit."""
-    specs = {path.parent: json.loads(path.read_text()) for path in runs.glob("steps/fit-*/spec.json")}
-    return {spec["candidate"]["id"]: folder for folder, spec in specs.items()}
-
-
-def fit_alone(fitted: Path, folder: Path) -> Path:
-    """The same fit once more, in this process."""
-    spec = json.loads((fitted / "spec.json").read_text())
-    folder.mkdir()
-    fit.run({**spec, "scratch": str(folder / "scratch")}, folder)
-    return folder
-
-
-def curves(fit: Path) -> list[Any]:
-    points = [json.loads(line) for line in (fit / "progress.jsonl").read_text().splitlines()]
-    return [{name: each[name] for name in each if name not in TIMED} for each in points]
-
-
-def weights(fit: Path) -> dict[str, torch.Tensor]:
-    (path,) = (fit / "artifact").glob("*.safetensors")
-    return load_file(path)
+from torchruns import assert_fitted_as_alone, start_machines, write_config
 
 
 def test_two_machines_fit_what_one_process_fits_alone(
     tmp_path: Path, base_folder: Path, on_the_cpu: None
 ) -> None:
     project = make_project(tmp_path, base_folder)
-    write_config(project, base_folder)
+    write_config(project, base_folder, methods="[{lora: {rank: 2, epochs: 1, batch_size: 8}}]")
     first, second = [each.wait() for each in start_machines(project, 2)]
     assert (first.code, second.code) == (0, 0), first.said + second.said
     told = [line for line in second.said.splitlines() if line.startswith("stepladder: ")]
@@ -59,15 +28,7 @@ def test_two_machines_fit_what_one_process_fits_alone(
         "stepladder: process 2 of 2",
         "stepladder: process 2 of 2: the run is over",
     ]
-    by_both = fits(project.runs)
-    for name, notes in (("lora", {"processes": 2}), ("full", {"processes": 2, "sharded": True})):
-        assert json.loads((by_both[name] / "result.json").read_text())["notes"] == notes
-        alone = fit_alone(by_both[name], tmp_path / name)
-        for point, expected in zip(curves(by_both[name]), curves(alone), strict=True):
-            assert point == pytest.approx(expected, rel=1e-5)
-        found = weights(by_both[name])
-        for tensor, weight in weights(alone).items():
-            assert torch.allclose(found[tensor], weight, atol=1e-5), (name, tensor)
+    assert_fitted_as_alone(project, "lora", {"processes": 2})
     project.assert_nothing_is_left()
 
 
