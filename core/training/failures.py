@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch.distributed import Store
+from torch.distributed.distributed_c10d import Store
 
 from ..errors import DiskFull, OutOfMemory, StepError, StepladderError
 

@@ -22,7 +22,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from torch.distributed import DistError, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from ..environment import installed
 from ..errors import StepError
