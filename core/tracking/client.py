@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from ..environment import bootstrap, home
 from ..files import file_lock
@@ -21,6 +24,7 @@ from ..manifest import renamed
 
 SQLITE = "sqlite:///"
 REMOTE = ("http:", "https:", "databricks")
+LOCKED_SECONDS = 60
 
 
 def connect() -> MlflowClient:
@@ -52,6 +56,13 @@ def _make_tables(uri: str) -> None:
         left.unlink(missing_ok=True)
     MlflowClient(SQLITE + str(new), SQLITE + str(new)).search_experiments(max_results=1)
     renamed(new, final)
+
+
+@event.listens_for(Engine, "connect")
+def _wait_for_other_writers(connection: DBAPIConnection, record: object) -> None:
+    """MLflow waits for a locked SQLite file in its sessions alone, not where it looks at the tables."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute(f"pragma busy_timeout = {1000 * LOCKED_SECONDS}")
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
