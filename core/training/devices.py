@@ -8,6 +8,7 @@ meanwhile: two who each held half of what they want would wait for ever.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -63,11 +64,11 @@ def device_for(
             f"{kind}: `devices: {number}` asks for more devices than this machine has: found {len(names)} "
             f"({', '.join(names)}): lower devices, or set {DEVICES}"
         )
-    locks = home() / "locks"
-    slots = {locks / f"device-{name}": name for name in names}
+    locks, machine = home() / "locks", _machine()
+    slots = {locks / f"device-{machine}-{name}": name for name in names}
     turn: AbstractContextManager[Any] = nullcontext()
     if slots and number > 1:
-        turn = first_free([locks / "several-devices"], waiting, stopped)
+        turn = first_free([locks / f"several-devices-{machine}"], waiting, stopped)
     with ExitStack() as held:
         taken: list[Path] = []
         with turn:
@@ -75,6 +76,12 @@ def device_for(
                 free = [slot for slot in slots if slot not in taken]
                 taken.append(_take(held, free, kind, waiting, stopped))
         yield {VISIBLE: ",".join(slots[each] for each in taken)} if taken else {}
+
+
+def _machine() -> str:
+    """This one until it is started anew, from all its containers alike: several may share a home."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return boot.read_text()[:8] if boot.is_file() else socket.gethostname()
 
 
 def _take(

@@ -70,6 +70,13 @@ def test_a_fit_may_have_several_devices(two_devices):
         pass  # given back
 
 
+def test_machines_that_share_a_home_have_devices_of_their_own(two_devices, monkeypatch):
+    with device_for("fit", pytest.fail, lambda: False, 2):
+        monkeypatch.setattr("stepladder.core.training.devices._machine", lambda: "another")
+        with device_for("fit", pytest.fail, lambda: False, 2) as environment:
+            assert environment == {"CUDA_VISIBLE_DEVICES": "4,GPU-7"}
+
+
 def test_more_devices_than_there_are_is_told(two_devices):
     with (
         pytest.raises(StepError, match=r"devices: 3.*found 2 \(4, GPU-7\)"),
