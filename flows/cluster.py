@@ -2,13 +2,16 @@
 
 Folders alone go to a worker and come back, so all machines see the folder of the runs at the same path. Each
 worker starts children as this process does. What belongs to the whole run is done here, where the registry
-is. The graph is walked here too: a node is sent when all that it needs has ended.
+is. The graph is walked here too: a node is sent when all that it needs has ended. When the process that walks
+it ends, however that is, nobody waits for its tasks any more, and the workers end what they do for it.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,9 @@ from .watch import Silence, Watcher
 
 ON_WORKERS = ("retention", "replay", "fit", "merge", "evaluate")
 EXTRA = "prefect_dask"
+# The states of a task that a worker is doing and that somebody waits for; one that was given up has others.
+WANTED = ("executing", "long-running")
+SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def require_cluster() -> None:
@@ -53,9 +59,32 @@ class AtWorker:
     def __call__(self, node: Node, folders: dict[str, Path | None], log: Callable[[str], None]) -> Outcome:
         children = Children(self.kinds, self.preload)
         try:
-            return execute(node, folders, Store(self.store), children, log)
+            with _stopped_when_unwanted(children):
+                return execute(node, folders, Store(self.store), children, log)
         finally:
             children.stop()
+
+
+@contextmanager
+def _stopped_when_unwanted(children: Children) -> Iterator[None]:
+    """At a worker: end the children as soon as nobody waits for the task that this thread is doing."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    key, done = worker.get_current_task(), threading.Event()
+
+    def look() -> None:
+        while not done.wait(SECONDS_BETWEEN_LOOKS):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state not in WANTED:
+                children.stop()
+                return
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 @dataclass

@@ -1,7 +1,14 @@
 """A graph of fakes over a local cluster of two workers, which are processes of their own."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 from fakes.small import candidate, graph
 from stepladder.core.errors import InputError
@@ -64,6 +71,52 @@ def test_a_candidate_that_fails_ends_alone(spread):
     assert "was killed by SIGKILL" in outcomes["fit:lora"].failure.message
     assert outcomes["evaluate:lora"].status == "skipped"
     assert ending(outcomes).exit_code == 0
+
+
+# A process that walks a run whose one fit waits for another.
+WALK = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from fakes.small import candidate, graph
+from stepladder.core.environment import bootstrap
+bootstrap()
+from stepladder.core.steps.store import Store
+from stepladder.core.training.children import Children
+from stepladder.flows import ladder
+from stepladder.flows.watch import Silence
+_, _, folder, cluster = sys.argv
+built, store = graph(candidate("lora"), meet=folder + "/met"), Store(Path(folder, "steps"))
+ladder.walk(built, store, Children(kinds="fakes", preload=()), Silence(), "waits", cluster)
+"""
+KINDS = Path(__file__).parents[1] / "core" / "steps" / "kinds"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_what_a_worker_does_ends_with_the_run(spread, cluster, tmp_path, sent):
+    from prefect.settings import PREFECT_API_URL
+
+    (tmp_path / "met").mkdir()
+    command = [sys.executable, "-c", WALK, str(KINDS), str(tmp_path), cluster]
+    environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    with (tmp_path / "log.txt").open("w") as log:
+        run = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    fit = psutil.Process(int(awaited(tmp_path / "met" / "lora", run)))
+    run.send_signal(sent)
+    started = time.monotonic()
+    fit.wait(timeout=60)
+    assert time.monotonic() - started < 5
+    run.wait()
+    outcomes = spread(graph(), "after")  # the workers are of use as before
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+
+
+def awaited(path, process):
+    """What is written there, as soon as it is."""
+    while not (path.exists() and path.read_text()):
+        assert process.poll() is None, (path.parents[1] / "log.txt").read_text()
+        time.sleep(0.05)
+    return path.read_text()
 
 
 def test_the_engine_inline_has_no_cluster():
