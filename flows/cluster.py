@@ -36,16 +36,21 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 def require_cluster() -> None:
     """Raises InputError where a run cannot be spread at all, StepError where Prefect's server is silent."""
-    if importlib.util.find_spec(EXTRA) is None:
-        raise InputError("run: --cluster: needs prefect-dask: pip install 'stepladder[dask]'")
+    _require_extra()
     require_server("run: --cluster: workers tell Prefect of their tasks, which")
 
 
 def runner_on(address: str) -> Any:
-    """The task runner that sends tasks to the scheduler at this address."""
+    """The task runner that sends tasks to the scheduler at this address; InputError without the extra."""
+    _require_extra()
     from prefect_dask import DaskTaskRunner
 
     return DaskTaskRunner(address=address)
+
+
+def _require_extra() -> None:
+    if importlib.util.find_spec(EXTRA) is None:
+        raise InputError("--cluster: needs prefect-dask: pip install 'stepladder[dask]'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +94,9 @@ def _stopped_when_unwanted(children: Children) -> Iterator[None]:
 
 @dataclass
 class Spread:
-    """A graph under way in the body of a flow; `outcomes` is filled."""
+    """A graph under way in the body of a flow, over the cluster at `address`; `outcomes` is filled."""
 
+    address: str
     graph: Graph
     store: Store
     children: Children
@@ -98,13 +104,17 @@ class Spread:
     outcomes: Outcomes
 
     def climb(self) -> None:
+        with runner_on(self.address) as runner:
+            self._climb(runner)
+
+    def _climb(self, runner: Any) -> None:
         running: dict[str, PrefectFuture[Any]] = {}
         left = {node.id: node for node in self.graph.nodes}
         while left or running:
             for node in self._ready(left):
                 del left[node.id]
                 if node.kind in ON_WORKERS and not is_blocked(node, self.outcomes):
-                    running[node.id] = self._send(node)
+                    running[node.id] = self._send(node, runner)
                 else:
                     self._do_here(node)
             for node_id in _ended(running):
@@ -121,11 +131,14 @@ class Spread:
         folders = {each: self.outcomes[each].folder for each in node.needs}
         return {each: str(folder.absolute()) if folder else None for each, folder in folders.items()}
 
-    def _send(self, node: Node) -> PrefectFuture[Any]:
+    def _send(self, node: Node, runner: Any) -> PrefectFuture[Any]:
         self.watcher.started(node)
         children = self.children
         at_worker = AtWorker(self.store.folder.absolute(), children.kinds, children.preload)
-        return task_of(node, at_worker, Silence()).submit(self._folders(node))
+        sent: PrefectFuture[Any] = runner.submit(
+            task_of(node, at_worker, Silence()), {"needs": self._folders(node)}
+        )
+        return sent
 
     def _do_here(self, node: Node) -> None:
         def do(node: Node, folders: dict[str, Path | None], log: Callable[[str], None]) -> Outcome:
@@ -146,7 +159,7 @@ class Spread:
 
 
 def _elsewhere() -> Spread:
-    return Spread(Graph(()), Store(Path()), Children(), Silence(), {})
+    return Spread("", Graph(()), Store(Path()), Children(), Silence(), {})
 
 
 def _ended(running: Mapping[str, PrefectFuture[Any]]) -> list[str]:

@@ -32,8 +32,13 @@ def walk(
 
 
 @flow(name=FLOW_NAME, task_runner=ONE_AT_A_TIME)
-def ladder(config: str, overrides: list[str] | None = None, runs: str = "runs") -> State:
-    """The flow to serve and to schedule: a whole run, planned when it starts. Paths are on the worker."""
+def ladder(
+    config: str, overrides: list[str] | None = None, runs: str = "runs", cluster: str | None = None
+) -> State:
+    """The flow to serve and to schedule: a whole run, planned when it starts. Paths are on the worker.
+
+    With `cluster`, the address of a Dask scheduler, candidates are spread over that.
+    """
     log = get_run_logger().info
     children = Children()
     try:
@@ -41,7 +46,7 @@ def ladder(config: str, overrides: list[str] | None = None, runs: str = "runs") 
         planned = plan(request, children, log, announce=True)
         open_run_folder(planned)
         name_flow_run(planned.run_dir.name)
-        outcomes = climb_whole(children, planned.graph, planned.store)
+        outcomes = climb_whole(children, planned.graph, planned.store, cluster)
     finally:
         children.stop()
     announce_registered(outcomes, log)

@@ -59,15 +59,13 @@ class StepFailed(StepError):
 def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, flow_run: FlowRun) -> Outcomes:
     """Do every node of the graph as a flow run; the outcome of each by its id."""
     outcomes: Outcomes = {}
-    runner: Any = ONE_AT_A_TIME
     climb_all: Callable[[], None] = partial(climb, graph, store, children, watcher, outcomes)
     if flow_run.cluster:
-        from .cluster import Spread, runner_on
+        from .cluster import Spread
 
-        runner = runner_on(flow_run.cluster)
-        climb_all = Spread(graph, store, children, watcher, outcomes).climb
+        climb_all = Spread(flow_run.cluster, graph, store, children, watcher, outcomes).climb
 
-    @flow(name=flow_run.flow, flow_run_name=flow_run.name, task_runner=runner)
+    @flow(name=flow_run.flow, flow_run_name=flow_run.name, task_runner=ONE_AT_A_TIME)
     def stepladder() -> State:
         climb_all()
         return flow_run.conclude(outcomes)
@@ -104,10 +102,15 @@ def climb(graph: Graph, store: Store, children: Children, watcher: Watcher, outc
             do(node, {needed: outcomes[needed].folder for needed in node.needs}, get_run_logger().info)
 
 
-def climb_whole(children: Children, graph: Graph, store: Store) -> Outcomes:
+def climb_whole(children: Children, graph: Graph, store: Store, cluster: str | None = None) -> Outcomes:
     """Do every node in the body of a flow, with Prefect's log alone looking on; the outcome of each."""
     outcomes: Outcomes = {}
-    climb(graph, store, children, Silence(), outcomes)
+    if cluster:
+        from .cluster import Spread
+
+        Spread(cluster, graph, store, children, Silence(), outcomes).climb()
+    else:
+        climb(graph, store, children, Silence(), outcomes)
     return outcomes
 
 

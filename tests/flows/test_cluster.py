@@ -13,6 +13,8 @@ import pytest
 from fakes.small import candidate, graph
 from stepladder.core.errors import InputError
 from stepladder.core.steps.ending import ending
+from stepladder.core.steps.store import Store
+from stepladder.core.training.children import Children
 from stepladder.flows.inline import walk as walk_inline
 from stepladder.flows.watch import Silence
 
@@ -71,6 +73,22 @@ def test_a_candidate_that_fails_ends_alone(spread):
     assert "was killed by SIGKILL" in outcomes["fit:lora"].failure.message
     assert outcomes["evaluate:lora"].status == "skipped"
     assert ending(outcomes).exit_code == 0
+
+
+def test_a_flow_that_is_scheduled_spreads_from_its_body(cluster, server, tmp_path):
+    from prefect import flow
+    from stepladder.flows.prefect_engine import ONE_AT_A_TIME, climb_whole
+
+    @flow(name="scheduled", task_runner=ONE_AT_A_TIME)
+    def scheduled(folder: str, address: str):
+        children = Children(kinds="fakes", preload=())
+        built = graph(meet=f"{folder}/met")
+        outcomes = climb_whole(children, built, Store(Path(folder, "steps")), address)
+        children.stop()
+        return [outcome.status for outcome in outcomes.values()]
+
+    (tmp_path / "met").mkdir()
+    assert set(scheduled(str(tmp_path), cluster)) == {"ok"}  # each fit waits for the other one
 
 
 # A process that walks a run whose one fit waits for another.
