@@ -93,8 +93,9 @@ def test_a_flow_that_is_scheduled_spreads_from_its_body(cluster, server, tmp_pat
 
 # A process that walks a run whose one fit waits for another.
 WALK = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job in the background ignores
 sys.path.insert(0, sys.argv[1])
 from fakes.small import candidate, graph
 from stepladder.core.environment import bootstrap
