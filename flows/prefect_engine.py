@@ -26,7 +26,7 @@ from ..core.steps.execute import Outcome, execute, is_blocked
 from ..core.steps.graph import Graph, Node
 from ..core.steps.store import Store
 from ..core.training.children import Children
-from .prefect_home import end_server_when_killed
+from .prefect_home import end_server_when_killed, server_answers
 from .slots import is_limited, slot_for
 from .watch import Silence, Watcher
 
@@ -57,7 +57,10 @@ class StepFailed(StepError):
 
 
 def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, flow_run: FlowRun) -> Outcomes:
-    """Do every node of the graph as a flow run; the outcome of each by its id."""
+    """Do every node of the graph as a flow run; the outcome of each by its id.
+
+    Raises StepError where the server goes away for longer than Prefect asks again.
+    """
     outcomes: Outcomes = {}
     climb_all: Callable[[], None] = partial(climb, graph, store, children, watcher, outcomes)
     if flow_run.cluster:
@@ -70,9 +73,10 @@ def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, flow_
         climb_all()
         return flow_run.conclude(outcomes)
 
-    state = stepladder(return_state=True)
-    if len(outcomes) < len(graph.nodes):  # not a step of ours: the flow itself came to grief
-        state.result()
+    with server_answers():
+        state = stepladder(return_state=True)
+        if len(outcomes) < len(graph.nodes):  # not a step of ours: the flow itself came to grief
+            state.result()
     return outcomes
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..core.errors import InputError, StepError
@@ -17,7 +19,8 @@ LOCAL = "http://127.0.0.1:4200/api"
 def quiet_prefect() -> None:
     """Make Prefect's folder, and leave the console to the command; Prefect's server has the whole log."""
     make_home()
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    for which in ("HANDLERS_CONSOLE", "INTERNAL"):
+        os.environ.setdefault(f"PREFECT_LOGGING_{which}_LEVEL", "CRITICAL")
 
 
 def make_home() -> None:
@@ -68,6 +71,20 @@ def require_server(asked_by: str) -> None:
         raise StepError(
             f"{where} does not answer ({type(error).__name__}): is `{TO_START}` running?"
         ) from None
+
+
+@contextlib.contextmanager
+def server_answers() -> Iterator[None]:
+    """Raises StepError where Prefect's server is gone in the middle of a run."""
+    from httpx import TransportError
+
+    try:
+        yield
+    except TransportError as error:
+        raise StepError(
+            f"the Prefect server does not answer any more ({type(error).__name__}): finished steps are "
+            "kept; the same command goes on from there once it is back, with --engine inline also without it"
+        ) from error
 
 
 def _profiles() -> Path:
