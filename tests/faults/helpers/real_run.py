@@ -78,6 +78,7 @@ class Running:
 @dataclass(frozen=True)
 class Project:
     folder: Path
+    runs_name: str = "runs"
 
     @property
     def home(self):
@@ -85,7 +86,7 @@ class Project:
 
     @property
     def runs(self):
-        return self.folder / "runs"
+        return self.folder / self.runs_name
 
     @property
     def database(self):
