@@ -14,7 +14,7 @@ pytestmark = pytest.mark.faults
 @pytest.fixture
 def project(tmp_path, base_folder):
     project = make_project(tmp_path, base_folder)
-    write_config(project, base_folder, "[{lora: {rank: 2, epochs: 60, batch_size: 8}}]")
+    write_config(project, base_folder, "[{lora: {rank: 2, epochs: 20, batch_size: 8}}]")
     return project
 
 
