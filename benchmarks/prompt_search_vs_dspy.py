@@ -27,14 +27,15 @@ INSTRUCTION = "Which intent does the message have?"
 
 @dataclass(frozen=True)
 class Size:
-    """Rows of each split, demonstrations at most, and prompts that are tried."""
+    """Rows to search on and as many to show, test rows, demonstrations at most, and prompts to try."""
 
     rows: int
+    test: int
     shots: int
     prompts: int
 
 
-FULL, QUICK = Size(60, 8, 9), Size(16, 4, 4)
+FULL, QUICK = Size(32, 60, 8, 5), Size(16, 16, 4, 4)
 
 
 def job_of(size: Size, threads: int) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def job_of(size: Size, threads: int) -> dict[str, Any]:
         "labels": labels,
         "train": train[: size.rows],
         "validation": train[size.rows : 2 * size.rows],
-        "test": test[: size.rows],
+        "test": test[: size.test],
     }
 
 

@@ -16,13 +16,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from ..environment import bootstrap, home
 from ..files import file_lock
 from ..manifest import renamed
 
-SQLITE = "sqlite:///"
+SQLITE, MEMORY = "sqlite:///", ":memory:"
 REMOTE = ("http:", "https:", "databricks")
 LOCKED_SECONDS = 60
 
@@ -48,13 +49,17 @@ def _make_tables(uri: str) -> None:
 
     MLflow makes them in many transactions: a kill on the way would leave a file that it never opens again.
     """
-    if not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists():
+    if not uri.startswith(SQLITE):
         return
-    final = Path(uri.removeprefix(SQLITE))
+    url = make_url(uri)
+    final = Path(url.database or MEMORY)
+    if final.name == MEMORY or final.exists():
+        return
     new = final.with_name(f"{final.name}.new")
     for left in (new, new.with_name(f"{new.name}-journal")):
         left.unlink(missing_ok=True)
-    MlflowClient(SQLITE + str(new), SQLITE + str(new)).search_experiments(max_results=1)
+    made = url.set(database=str(new)).render_as_string(hide_password=False)
+    MlflowClient(made, made).search_experiments(max_results=1)
     renamed(new, final)
 
 

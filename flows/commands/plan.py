@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...core.steps.store import Store
 
 RUNS = Path("runs")
+NEEDS_SHOWN = 4
 
 
 def plan(
@@ -32,10 +33,15 @@ def plan(
     finally:
         children.stop()
     typer.echo(f"{planned.run_dir.name}: {len(planned.graph.nodes)} steps")
-    lines = [
-        (n.id, n.fingerprint[:12], _state(n, planned.store), " ".join(n.needs)) for n in planned.graph.nodes
-    ]
+    lines = [(n.id, n.fingerprint[:12], _state(n, planned.store), _needs(n)) for n in planned.graph.nodes]
     print_table(("step", "fingerprint", "", "needs"), lines)
+
+
+def _needs(node: Node) -> str:
+    """In short where a step needs a part of every candidate."""
+    shown = " ".join(node.needs[:NEEDS_SHOWN])
+    more = len(node.needs) - NEEDS_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _state(node: Node, store: Store) -> str:

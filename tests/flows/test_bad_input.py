@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import os
 import pickle
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from colours import as_lines, colour_rows
+from commands import environment_in, open_shell
 from stepladder.core.errors import ModelError
 
 CONFIG = """
@@ -56,34 +56,6 @@ class Trap:
 
     def __reduce__(self):
         return Path.touch, (self.path,)
-
-
-# Runs commands one after the other as the console script does, with one fork server for them all, and
-# says of each which files it added, changed or took away.
-SCRIPT = """
-import contextlib, io, json, os, sys
-from pathlib import Path
-from stepladder.flows.cli import main
-
-def tree():
-    temporary = Path(os.environ["TMPDIR"]).glob("stepladder-*")
-    files = [*Path().rglob("*"), *temporary]
-    return {(str(p), p.stat().st_mtime_ns if p.is_file() else 0) for p in files}
-
-for name, arguments in json.load(sys.stdin).items():
-    before = tree()
-    os.environ.pop("STEPLADDER_DEBUG", None)
-    sys.argv = ["stepladder", *arguments]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    changed = sorted({path for path, _ in tree() ^ before})
-    said = {"out": out.getvalue(), "err": err.getvalue()}
-    print(json.dumps({"name": name, "code": code, "changed": changed, **said}))
-"""
 
 
 def run(name, *settings):
@@ -134,28 +106,11 @@ COMMANDS = {
 }
 
 
-def rows():
-    things = [
-        f"{owner} {thing}" for owner in ("my", "your", "the") for thing in ("car", "house", "door", "paint")
-    ]
-    return [
-        {"text": f"{thing} {verb} {shade} {colour}", "colour": colour}
-        for thing in things
-        for verb in ("is", "was")
-        for shade in ("very", "quite")
-        for colour in ("red", "blue")
-    ]
-
-
-def as_lines(entries):
-    return "".join(json.dumps(entry) + "\n" for entry in entries)
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, base_folder):
     """A folder with a good config, good rows, and every kind of bad file beside them."""
     folder = tmp_path_factory.mktemp("project")
-    good, test = rows()[:GOOD_ROWS], rows()[GOOD_ROWS:]
+    good, test = colour_rows()[:GOOD_ROWS], colour_rows()[GOOD_ROWS:]
     train = as_lines(good)
     files = {
         "train": train,
@@ -178,31 +133,41 @@ def project(tmp_path_factory, base_folder):
     return folder
 
 
+@dataclass(frozen=True)
+class Attempt:
+    code: int
+    out: str
+    err: str
+    changed: list[str]  # the files that it added, changed or took away
+
+
 @pytest.fixture(scope="module")
 def ended(project, tmp_path_factory):
     """How each command ended."""
-    environment = {
-        **os.environ,
-        "STEPLADDER_HOME": str(tmp_path_factory.mktemp("home")),
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-    }
-    for name in ("MLFLOW_TRACKING_URI", "STEPLADDER_DEBUG"):
-        environment.pop(name, None)
     # A short name, since sockets lie in it.
     with tempfile.TemporaryDirectory() as temporary:
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            cwd=project,
-            env={**environment, "TMPDIR": temporary},
-            input=json.dumps(COMMANDS),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    commands = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(commands) == len(COMMANDS), done.stderr
-    return {each["name"]: each for each in commands}
+        environment = environment_in(tmp_path_factory.mktemp("home"), TMPDIR=temporary)
+        with open_shell(project, environment) as shell:
+            return {name: attempt(shell, command, project, temporary) for name, command in COMMANDS.items()}
+
+
+def attempt(shell, command, project, temporary):
+    before = files_in(project, temporary)
+    ended = shell.stepladder(*command)
+    changed = sorted({path for path, _ in files_in(project, temporary) ^ before})
+    return Attempt(ended.code, ended.out, ended.err, changed)
+
+
+def files_in(project, temporary):
+    files = [*project.rglob("*"), *Path(temporary).glob("stepladder-*")]
+    return {
+        (str(path.relative_to(project) if path.is_relative_to(project) else path), changed_at(path))
+        for path in files
+    }
+
+
+def changed_at(path):
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def read_lines(path):
@@ -215,13 +180,13 @@ def run_dir_of(project, name):
 
 
 def test_every_command_but_the_one_with_few_faults_ends_with_2(ended):
-    assert {name: each["code"] for name, each in ended.items()} == {
+    assert {name: each.code for name, each in ended.items()} == {
         name: 0 if name == "mixed" else 2 for name in COMMANDS
     }
 
 
 def test_a_traceback_is_shown_only_where_it_is_asked_for(ended):
-    shown = [name for name, each in ended.items() if "Traceback" in each["out"] + each["err"]]
+    shown = [name for name, each in ended.items() if "Traceback" in each.out + each.err]
     assert shown == ["names_debugged", "column_debugged"]
 
 
@@ -233,15 +198,15 @@ def test_a_traceback_is_shown_only_where_it_is_asked_for(ended):
     ],
 )
 def test_the_traceback_is_that_of_the_child_and_the_message_stays_last(ended, plain, debugged, where):
-    said = ended[debugged]["err"]
-    message = ended[plain]["err"]
+    said = ended[debugged].err
+    message = ended[plain].err
     assert "flows/cli.py" in said
     assert where in said.partition("In the child process:\n")[2]
     assert message in said[said.rindex("\nstepladder: ") + 1 :]
 
 
 def test_text_to_replay_that_holds_no_token_ends_the_run_before_anything_is_fitted(ended, project):
-    said = ended["no_replay"]["err"]
+    said = ended["no_replay"].err
     assert "replay.source: " in said and "empty_text.jsonl: no token to train on in its 2 texts" in said
     assert "the text is empty" in said and "`source: self`" in said
     assert not list((project / "no_replay" / "steps").glob("fit-*/result.json"))
@@ -250,7 +215,7 @@ def test_text_to_replay_that_holds_no_token_ends_the_run_before_anything_is_fitt
 def test_nothing_is_left_of_what_is_refused_before_the_run(ended):
     early = ["names", "names_debugged", "no_config", "pickled"]
     checked = [name for name, arguments in COMMANDS.items() if arguments[0] == "check"]
-    assert [path for name in early + checked for path in ended[name]["changed"]] == []
+    assert [path for name in early + checked for path in ended[name].changed] == []
 
 
 def test_all_wrong_names_are_told_at_once_each_with_the_flag_that_gave_it(ended, project, registry):
@@ -258,7 +223,7 @@ def test_all_wrong_names_are_told_at_once_each_with_the_flag_that_gave_it(ended,
     assert {"few_shot", "lora"} < set(able)
     methods = f"--set {NAMES[3]}: methods"
     path = project / "colours.yaml"
-    assert sorted(ended["names"]["err"].splitlines()) == sorted(
+    assert sorted(ended["names"].err.splitlines()) == sorted(
         [
             f"stepladder: {path}: 5 faults",
             f"  - --set data.train=trian.jsonl: data.train: no such file: {project}/trian.jsonl "
@@ -272,11 +237,11 @@ def test_all_wrong_names_are_told_at_once_each_with_the_flag_that_gave_it(ended,
             f"methods that do: {', '.join(able)}",
         ]
     )
-    assert ended["names_checked"]["err"] == ended["names"]["err"].replace(str(path), "colours.yaml")
+    assert ended["names_checked"].err == ended["names"].err.replace(str(path), "colours.yaml")
 
 
 def test_a_config_that_is_not_there(ended, project):
-    assert ended["no_config"]["err"] == (
+    assert ended["no_config"].err == (
         f"stepladder: {project}/colour.yaml: 1 fault\n"
         f"  - no such file: {project}/colour.yaml (did you mean 'colours.yaml'?)\n"
     )
@@ -287,8 +252,8 @@ def test_a_base_of_pickles_is_refused_unread(ended, project):
         f"base: {project}/pickled: expected weights as .safetensors, found only pytorch_model.bin, which "
         "may run code when read; where they are trusted, transformers' save_pretrained writes them so\n"
     )
-    assert ended["pickled"]["err"] == f"stepladder: {fault}"
-    assert ended["pickled_checked"]["err"] == f"stepladder: colours.yaml: 1 fault\n  - {fault}"
+    assert ended["pickled"].err == f"stepladder: {fault}"
+    assert ended["pickled_checked"].err == f"stepladder: colours.yaml: 1 fault\n  - {fault}"
     assert not (project / "trapped").exists()
     pickle.loads((project / "pickled" / "pytorch_model.bin").read_bytes())
     assert (project / "trapped").exists(), "the trap works"
@@ -334,7 +299,7 @@ def test_a_base_of_pickles_is_refused_unread(ended, project):
     ],
 )
 def test_rows_that_no_run_could_use_are_told_with_file_and_remedy(ended, project, name, message):
-    said = ended[name]["err"].partition("Rows that were left out")[0].partition("Logs: ")[0]
+    said = ended[name].err.partition("Rows that were left out")[0].partition("Logs: ")[0]
     assert said == f"stepladder: {message.format(project=project)}\n"
 
 
@@ -350,7 +315,7 @@ def test_a_run_that_cannot_read_its_rows_leaves_its_folder_and_nothing_half_writ
     (failed,) = (project / name / "steps").glob("read-*.failed")
     of_any_step = {"error.json", "log.txt", "outcome.json", "spec.json", "usage.json"}
     assert {path.name for path in failed.iterdir()} == {*of_any_step, "quarantine.jsonl"}
-    assert {Path(path).parts[0] for path in ended[name]["changed"]} == {name}
+    assert {Path(path).parts[0] for path in ended[name].changed} == {name}
 
 
 def test_the_result_of_such_a_run_says_why(ended, project):
@@ -364,15 +329,15 @@ def test_the_result_of_such_a_run_says_why(ended, project):
 
 def test_the_quarantine_is_pointed_at_only_where_rows_are_in_it(ended, project):
     quarantine = run_dir_of(project, "broken") / "quarantine.jsonl"
-    assert f"Rows that were left out, with reasons: {quarantine}\n" in ended["broken"]["err"]
+    assert f"Rows that were left out, with reasons: {quarantine}\n" in ended["broken"].err
     assert [row["line"] for row in read_lines(quarantine)] == list(range(21, 41))
     assert (run_dir_of(project, "utf16") / "quarantine.jsonl").read_text() == ""
-    assert "Rows that were left out" not in ended["utf16"]["err"]
-    assert f"Logs: {run_dir_of(project, 'utf16') / 'logs'}\n" in ended["utf16"]["err"]
+    assert "Rows that were left out" not in ended["utf16"].err
+    assert f"Logs: {run_dir_of(project, 'utf16') / 'logs'}\n" in ended["utf16"].err
 
 
 def test_a_run_goes_on_without_a_few_bad_rows_and_counts_them(ended, project):
-    assert ended["mixed"]["err"] == ""
+    assert ended["mixed"].err == ""
     run_dir = run_dir_of(project, "mixed")
     data = json.loads((run_dir / "result.json").read_text())["data"]
     assert data["train"]["read"] == GOOD_ROWS + len(FAULTS)
@@ -402,7 +367,7 @@ def test_a_prompt_of_too_many_shots_is_a_failed_row_of_the_table(ended, project)
         r"lower shots or max_new_tokens, or set data\.max_length",
         error,
     )
-    out = ended["mixed"]["out"]
+    out = ended["mixed"].out
     assert f"few_shot failed: {error}\n" in out
     cells = [line.replace("│", " ").split()[:3] for line in out.splitlines()]
     assert ["0.1", "few_shot", "failed"] in cells

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import Ended, in_turn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "core" / "model" / "helpers"))
 from stub_endpoint import Reply, says, serving
@@ -29,21 +28,6 @@ methods:
 register: colours
 """
 
-# Runs commands one after the other as the console script does, with one fork server for them all.
-SCRIPT = """
-import contextlib, io, json, sys
-from stepladder.flows.cli import main
-for arguments in json.load(sys.stdin):
-    sys.argv = ["stepladder", *arguments]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    print(json.dumps({"code": code, "said": out.getvalue() + err.getvalue()}))
-"""
-
 
 def rule(body):
     """The colour that the last turn names; without demonstrations the stub knows no red."""
@@ -61,23 +45,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def stepladder(folder: Path, *commands: list[str], **environment: str) -> list[dict]:
-    own = {"STEPLADDER_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    given = {**os.environ, **own, **environment}
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL"):
-        given.pop(name, None)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=folder,
-        env=given,
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    ended = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(ended) == len(commands), done.stderr
-    return ended
+def stepladder(folder: Path, *commands: list[str], **environment: str) -> list[Ended]:
+    return [*in_turn(dict(enumerate(commands)), folder, **environment).values()]
 
 
 def test_prompts_climb_on_an_endpoint_and_the_better_one_is_registered(project):
@@ -93,9 +62,9 @@ def test_prompts_climb_on_an_endpoint_and_the_better_one_is_registered(project):
             ["export", model, "out", "--format", "merged"],
             STUB_KEY="sk-secret",
         )
-    assert checked["code"] == 0, checked["said"]
-    assert ran["code"] == 0, ran["said"]
-    assert asked_before["code"] == 0, asked_before["said"]
+    assert checked.code == 0, checked.said
+    assert ran.code == 0, ran.said
+    assert asked_before.code == 0, asked_before.said
     assert set(stub.keys) == {"Bearer sk-secret"}
     (folder,) = (path.parent for path in project.glob("runs/colours-*/result.json"))
     result = json.loads((folder / "result.json").read_text())
@@ -106,9 +75,9 @@ def test_prompts_climb_on_an_endpoint_and_the_better_one_is_registered(project):
     assert result["registered"] == {"name": "colours", "version": "1", "alias": "challenger"}
     predictions = [json.loads(line) for line in Path(few["predictions"]).read_text().splitlines()]
     assert {each["predicted"] for each in predictions} == {"red", "blue"}
-    assert verified["code"] == 0, verified["said"]
-    assert "by its address alone" in verified["said"] and "recorded rows answered as then" in verified["said"]
-    assert exported["code"] == 2 and "whose weights are not here" in exported["said"]
+    assert verified.code == 0, verified.said
+    assert "by its address alone" in verified.said and "recorded rows answered as then" in verified.said
+    assert exported.code == 2 and "whose weights are not here" in exported.said
     everything = [path for path in project.rglob("*") if path.is_file()]
     assert not [path for path in everything if b"sk-secret" in path.read_bytes()], "a key is never kept"
 
@@ -126,10 +95,10 @@ def test_a_candidate_that_is_not_answered_is_a_failed_row(project):
             ["run", "run.yaml", "--engine", "inline", "--set", "methods=[few_shot]"],
             STUB_KEY="sk-secret",
         )
-    assert keyless["code"] == 2 and "no variable ANOTHER_KEY" in keyless["said"]
-    assert ran["code"] == 0, ran["said"]
+    assert keyless.code == 2 and "no variable ANOTHER_KEY" in keyless.said
+    assert ran.code == 0, ran.said
     results = [json.loads(path.read_text()) for path in project.glob("runs/colours-*/result.json")]
     (entries,) = (result["candidates"] for result in results if len(result["candidates"]) == 2)
     assert [each["status"] for each in entries] == ["ok", "failed"]
     assert "expected an answer, found status 500: too long, at each of 1 tries" in entries[1]["error"]
-    assert broken["code"] == 1, "where no candidate is answered, the run has failed"
+    assert broken.code == 1, "where no candidate is answered, the run has failed"

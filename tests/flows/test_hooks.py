@@ -1,12 +1,11 @@
 """A plugin of another package that implements every hook, in a real run that uses what it gives."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import environment_in, open_shell
 from stepladder.core import hookspecs
 from stepladder.core.discovery import discover
 
@@ -210,16 +209,6 @@ COMMANDS = (
     (PROMOTE, 0),
     (["rollback", "replies"], 0),
 )
-SCRIPT = """
-import json, sys
-from stepladder.flows.cli import main
-for arguments, code in json.load(sys.stdin):
-    sys.argv = ["stepladder", *arguments]
-    try:
-        main()
-    except SystemExit as end:
-        assert (end.code or 0) == code, (arguments, end.code)
-"""
 GIVES = (
     *(("decoder", "x_shout"), ("gate", "x_open"), ("method", "x_majority"), ("metric", "x_loud")),
     *(("scorer", "x_length"), ("source", "x_bars"), ("task", "x_reply")),
@@ -251,24 +240,11 @@ def project(tmp_path_factory, base_folder):
 @pytest.fixture(scope="module")
 def told(project):
     """What the plugin wrote down in all the commands, each hook with its arguments."""
-    environment = {
-        **os.environ,
-        "STEPLADDER_HOME": str(project / "home"),
-        "PYTHONPATH": str(project / "site"),
-        "NOTES": str(project / "notes"),
-        "OMP_NUM_THREADS": "1",
-    }
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=project,
-        env=environment,
-        input=json.dumps(COMMANDS),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    own = {"PYTHONPATH": str(project / "site"), "NOTES": str(project / "notes")}
+    with open_shell(project, environment_in(project / "home", **own)) as shell:
+        for arguments, code in COMMANDS:
+            ended = shell.stepladder(*arguments)
+            assert ended.code == code, (arguments, ended)
     return [json.loads(line) for line in (project / "notes").read_text().splitlines()]
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
+from colours import colour_rows, write_splits
+from commands import Ended, environment_in, in_turn
 
 EVERY, STEPS, BATCH = 7, 120, 4
 CONFIG = """
@@ -31,20 +33,6 @@ methods:
   - lora: {{rank: 2, epochs: 10, batch_size: {batch}}}
 checkpoint: {{every: {every}}}
 """
-# Runs commands one after the other as the console script does, with one fork server for them all.
-SCRIPT = """
-import contextlib, io, json, sys
-from stepladder.flows.cli import main
-for arguments in json.load(sys.stdin):
-    sys.argv = ["stepladder", *arguments]
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    print(json.dumps([code, out.getvalue()]))
-"""
 INLINE = ("--engine", "inline")
 
 
@@ -56,40 +44,14 @@ def lines(path: Path) -> list[Any]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, base_folder) -> Path:
     folder = tmp_path_factory.mktemp("resume")
-    owners, owned = ("my", "the", "your"), ("car", "house", "door", "paint")
-    things = [f"{owner} {thing}" for owner in owners for thing in owned]
-    rows = [
-        {"text": f"{thing} {verb} {shade} {colour}", "colour": colour}
-        for thing in things
-        for verb in ("is", "was")
-        for shade in ("very", "quite")
-        for colour in ("red", "blue")
-    ]
-    for name, part in (("train", rows[:48]), ("test", rows[48:72]), ("validation", rows[72:])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    rows = colour_rows()
+    write_splits(folder, {"train": rows[:48], "test": rows[48:72], "validation": rows[72:]})
     (folder / "colours.yaml").write_text(CONFIG.format(base=base_folder, every=EVERY, batch=BATCH))
     return folder
 
 
-def environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    return {**kept, "STEPLADDER_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-
-
-def stepladder(folder: Path, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
-    """The exit code of each command, and what it said."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=folder,
-        env=environment(folder),
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    ended = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(ended) == len(commands), done.stderr
-    return ended
+def stepladder(folder: Path, commands: Sequence[Sequence[str]]) -> list[Ended]:
+    return [*in_turn(dict(enumerate(commands)), folder).values()]
 
 
 def kill_at(folder: Path, share: float, *arguments: str) -> Path:
@@ -97,7 +59,7 @@ def kill_at(folder: Path, share: float, *arguments: str) -> Path:
     process = subprocess.Popen(
         [sys.executable, "-c", "from stepladder.flows.cli import main; main()", *arguments],
         cwd=folder,
-        env=environment(folder),
+        env=environment_in(folder / "home"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -136,9 +98,10 @@ def test_a_killed_run_goes_on_and_repeats_at_most_one_interval(project):
     train = project / "train.jsonl"
     whole = train.read_text()
     train.write_text(whole.replace("my car", "my sea"))
-    ((code, said),) = stepladder(project, [["run", "--resume", run_dir.name, *INLINE]])
-    assert code == 2
-    assert f"--resume {run_dir.name}: it cannot be gone on with" in said and "the train rows" in said
+    (refused,) = stepladder(project, [["run", "--resume", run_dir.name, *INLINE]])
+    assert refused.code == 2
+    assert f"--resume {run_dir.name}: it cannot be gone on with" in refused.said
+    assert "the train rows" in refused.said
     train.write_text(whole)
     again, uncut = stepladder(
         project,
@@ -147,11 +110,11 @@ def test_a_killed_run_goes_on_and_repeats_at_most_one_interval(project):
             ["run", "colours.yaml", *INLINE, "--runs", "uncut"],
         ],
     )
-    assert (again[0], uncut[0]) == (0, 0), again[1] + uncut[1]
+    assert (again.code, uncut.code) == (0, 0), again.said + uncut.said
     went_on = reached // EVERY * EVERY
-    assert "✓ read  done before" in again[1] and "✓ render  done before" in again[1]
-    assert f"continuing at step {went_on} of {STEPS} from a checkpoint of " in again[1]
-    assert f": {trained[went_on]:,} tokens are not trained again" in again[1]
+    assert "✓ read  done before" in again.said and "✓ render  done before" in again.said
+    assert f"continuing at step {went_on} of {STEPS} from a checkpoint of " in again.said
+    assert f": {trained[went_on]:,} tokens are not trained again" in again.said
     found, expected = fit_in(project / "runs"), fit_in(project / "uncut")
     result, other = (json.loads((each / "result.json").read_text()) for each in (found, expected))
     repeated = trained[reached] - trained[went_on]

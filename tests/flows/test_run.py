@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from colours import colour_rows, write_splits
+from commands import in_turn
 
 CONFIG = """
 name: colours
@@ -60,38 +62,11 @@ def project(tmp_path_factory, base_folder):
     folder = tmp_path_factory.mktemp("project")
     (folder / "site").mkdir()
     install(folder / "site", "listener", LISTENER)
-    things = [
-        f"{owner} {thing}" for owner in ("my", "your", "the") for thing in ("car", "house", "door", "paint")
-    ]
-    rows = [
-        {"text": f"{thing} {verb} {shade} {colour}", "colour": colour}
-        for thing in things
-        for verb in ("is", "was")
-        for shade in ("very", "quite")
-        for colour in ("red", "blue")
-    ]
-    for name, part in (("train", rows[:72]), ("test", rows[72:])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    write_splits(folder, {"train": colour_rows()[:72], "test": colour_rows()[72:]})
     (folder / "colours.yaml").write_text(CONFIG.format(base=base_folder))
     return folder
 
 
-# Runs commands one after the other as the console script does, with one fork server for them all.
-SCRIPT = """
-import contextlib, io, json, sys
-from stepladder.flows.cli import main
-for name, arguments in json.load(sys.stdin).items():
-    sys.argv = ["stepladder", *arguments]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    heavy = [library for library in ("torch", "mlflow", "prefect") if library in sys.modules]
-    said = {"out": out.getvalue(), "err": err.getvalue()}
-    print(json.dumps({"name": name, "code": code, "heavy": heavy, **said}))
-"""
 TWO = "methods=[zero_shot, {lora: {rank: 3, epochs: 1}}]"
 INLINE = {
     "first": ["run", "colours.yaml", "--engine", "inline"],
@@ -101,29 +76,7 @@ INLINE = {
 
 
 def stepladder(folder, commands):
-    """How each command ended: code, out, err, and the heavy libraries that its process held then."""
-    own = {"STEPLADDER_HOME": str(folder / "home"), "PYTHONPATH": str(folder / "site")}
-    environment = {
-        **os.environ,
-        **own,
-        "NOTES": str(folder / "notes"),
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-    }
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL"):
-        environment.pop(name, None)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=folder,
-        env=environment,
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    ended = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(ended) == len(commands), done.stderr
-    return {each["name"]: each for each in ended}
+    return in_turn(commands, folder, PYTHONPATH=str(folder / "site"), NOTES=str(folder / "notes"))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +86,7 @@ def inline(project):
 
 @pytest.fixture(scope="module")
 def run_dir(inline, project):
-    assert inline["first"]["code"] == 0, inline["first"]
+    assert inline["first"].code == 0, inline["first"]
     folders = (path.parent for path in (project / "runs").glob("colours-*/result.json"))
     return next(
         folder for folder in folders if json.loads((folder / "result.json").read_text())["registered"]
@@ -150,11 +103,11 @@ def lines(path):
 
 
 def test_the_parent_of_a_run_holds_no_heavy_library(inline):
-    assert {name: ended["heavy"] for name, ended in inline.items()} == {name: [] for name in INLINE}
+    assert {name: ended.heavy for name, ended in inline.items()} == {name: [] for name in INLINE}
 
 
 def test_progress_table_choice_and_version_are_printed(inline, result):
-    said = inline["first"]["out"]
+    said = inline["first"].out
     assert "✓ fit lora" in said
     assert "fit lora | step 1/" in said
     assert said.index("✓ report") < said.index("(validation)") < said.index("Chosen: zero_shot")
@@ -249,9 +202,9 @@ def test_the_registered_model_answers_in_another_process(result, project):
 def test_with_prefect_a_resumed_run_does_nothing_twice(result, run_dir, project):
     before = len(lines(project / "notes"))
     again = stepladder(project, {"resume": ["run", "--resume", run_dir.name]})["resume"]
-    assert again["code"] == 0, again
-    assert again["heavy"] == ["prefect"]
-    done = [line for line in again["out"].splitlines() if line.startswith("✓")]
+    assert again.code == 0, again
+    assert again.heavy == ["prefect"]
+    done = [line for line in again.out.splitlines() if line.startswith("✓")]
     assert [line.split()[1] for line in done if "done before" not in line] == ["record", "register", "report"]
     assert json.loads((run_dir / "result.json").read_text()) == result
     events = [event for event, *_ in lines(project / "notes")[before:]]
@@ -259,12 +212,13 @@ def test_with_prefect_a_resumed_run_does_nothing_twice(result, run_dir, project)
 
 
 def test_plan_shows_what_is_done_already(inline):
-    said = inline["plan"]["out"].splitlines()
+    said = inline["plan"].out.splitlines()
     states = {line.split()[0]: line.split()[2:4] for line in said[2:]}
     assert states["evaluate:zero_shot"][0] == "reused"
     assert states["fit:lora"] == ["to", "do"]
+    assert said[-1].split()[-2:] == ["7", "more"]
 
 
 def test_run_wants_a_config_or_a_run(inline):
-    assert inline["nothing"]["code"] == 2
-    assert "expected CONFIG or --resume RUN" in inline["nothing"]["err"]
+    assert inline["nothing"].code == 2
+    assert "expected CONFIG or --resume RUN" in inline["nothing"].err

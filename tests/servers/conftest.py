@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import commands
 import pytest
 
 USER, PASSWORD = "admin", "s3cret/word@all"
@@ -306,54 +307,25 @@ def proxy(server):
     listener.shutdown()
 
 
-# Runs commands as the console script does, one after the other as they come, with one fork server for all.
-SHELL = """
-import contextlib, io, json, os, sys
-from stepladder.flows.cli import main
-for line in sys.stdin:
-    arguments, environment = json.loads(line)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = ["stepladder", *arguments]
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    print(json.dumps({"code": code, "out": out.getvalue(), "err": err.getvalue()}), flush=True)
-"""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Shell:
     """`stepladder` in a folder of its own, with a home of its own."""
 
     folder: Path
-    process: subprocess.Popen
-
-    @property
-    def environment(self):
-        """Impatient, and without any server."""
-        patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-        folders = {"STEPLADDER_HOME": str(self.folder / "home"), "HOME": str(self.folder)}
-        return {**without_settings(), **folders, **patience, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    opened: commands.Shell
 
     def stepladder(self, *arguments, **environment):
-        """How the command ended: code, out and err."""
-        told = json.dumps([list(map(str, arguments)), {**self.environment, **environment}])
-        self.process.stdin.write(told + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        return self.opened.stepladder(*arguments, **environment)
 
 
 @pytest.fixture(scope="session")
 def shell(tmp_path_factory):
+    """Impatient, and without any server."""
     folder = tmp_path_factory.mktemp("project")
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", SHELL], cwd=folder, text=True, **pipes) as process:
-        yield Shell(folder, process)
-        process.stdin.close()
+    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+    environment = commands.environment_in(folder / "home", HOME=str(folder), **patience)
+    with commands.open_shell(folder, environment) as opened:
+        yield Shell(folder, opened)
 
 
 CONFIG = """
@@ -405,7 +377,7 @@ def run(shell, project):
 def whole(project, run, server):
     """A run that was registered, by an address with the password in it."""
     ended, run_dir = run("whole", {"MLFLOW_TRACKING_URI": server.uri_with_password})
-    assert ended["code"] == 0, ended
+    assert ended.code == 0, ended
     return ended, run_dir
 
 

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +16,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import commands
 import psutil
+from colours import colour_rows, write_splits
+from commands import Ended, environment_in
 
 CONFIG = """
 name: colours
@@ -38,17 +40,6 @@ RUN = ("run", "colours.yaml", "--engine", "inline")
 PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300"}  # of a machine that does much else
 # What nobody may find once a run has ended well: names under which something is made.
 HALF_WRITTEN = (".partial", ".gone", ".new", ".tmp")
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str = ""
-
-    @property
-    def said(self):
-        return self.out + self.err
 
 
 @dataclass
@@ -93,12 +84,10 @@ class Project:
         return self.home / "mlflow.db"
 
     def environment(self, **more):
-        """That of the tests without anybody's addresses and folders."""
-        foreign = ("MLFLOW_", "PREFECT_", "STEPLADDER_")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        paths = [str(self.folder / "site"), *filter(None, [kept.pop("PYTHONPATH", "")])]
-        own = {"STEPLADDER_HOME": str(self.home), "PYTHONPATH": os.pathsep.join(paths), **PATIENCE}
-        return {**kept, **own, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONUNBUFFERED": "1", **more}
+        return environment_in(
+            self.home,
+            **{"PYTHONPATH": str(self.folder / "site"), "PYTHONUNBUFFERED": "1", **PATIENCE, **more},
+        )
 
     def start(self, *arguments, **environment):
         process = subprocess.Popen(
@@ -196,70 +185,30 @@ def wait_until(condition, what, seconds=10.0):
         time.sleep(0.05)
 
 
-def rows():
-    owners, things = ("my", "your", "the"), ("car", "house", "door", "paint")
-    return [
-        {"text": f"{owner} {thing} {verb} {shade} {colour}", "colour": colour}
-        for owner in owners
-        for thing in things
-        for verb in ("is", "was")
-        for shade in ("very", "quite")
-        for colour in ("red", "blue")
-    ]
-
-
 def make_project(folder, base):
-    for name, part in (("train", rows()[:72]), ("test", rows()[72:])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    write_splits(folder, {"train": colour_rows()[:72], "test": colour_rows()[72:]})
     (folder / "colours.yaml").write_text(CONFIG.format(base=base))
     return Project(folder)
 
 
-# Runs commands as the console script does, one after the other as they come, with one fork server for all.
-SHELL = """
-import contextlib, io, json, os, sys
-from stepladder.flows.cli import main
-for line in sys.stdin:
-    arguments, environment = json.loads(line)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = ["stepladder", *arguments]
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    print(json.dumps({"code": code, "out": out.getvalue(), "err": err.getvalue()}), flush=True)
-"""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Shell:
     """`stepladder` in a project."""
 
     project: Project
-    process: subprocess.Popen
+    opened: commands.Shell
 
     def stepladder(self, *arguments, **environment):
-        told = json.dumps([list(map(str, arguments)), self.project.environment(**environment)])
-        self.process.stdin.write(told + "\n")
-        self.process.stdin.flush()
-        return Ended(**json.loads(self.process.stdout.readline()))
+        return self.opened.stepladder(*arguments, **self.project.environment(**environment))
 
     def assert_nothing_is_left(self):
         """Beside this shell with its fork server."""
-        own = psutil.Process(self.process.pid)
+        own = psutil.Process(self.opened.process.pid)
         servers = [each.pid for each in own.children()]
         self.project.assert_nothing_is_left(but=[own.pid, *servers])
 
 
 @contextlib.contextmanager
 def open_shell(project):
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    command = [sys.executable, "-c", SHELL]
-    with subprocess.Popen(
-        command, cwd=project.folder, env=project.environment(), text=True, **pipes
-    ) as process:
-        yield Shell(project, process)
-        process.stdin.close()
+    with commands.open_shell(project.folder, project.environment()) as opened:
+        yield Shell(project, opened)

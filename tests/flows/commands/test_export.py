@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Ended, in_turn
 
 CONFIG = """
 name: colours
@@ -25,21 +23,6 @@ methods:
   - prefix: {{length: 6, epochs: 1}}
 retain: {{text: retain.txt}}
 register: colours
-"""
-# Runs commands one after the other as the console script does, with one fork server for them all.
-SCRIPT = """
-import contextlib, io, json, sys
-from stepladder.flows.cli import main
-for name, arguments in json.load(sys.stdin).items():
-    sys.argv = ["stepladder", *arguments]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    heavy = sorted({"torch", "transformers", "mlflow", "prefect"} & set(sys.modules))
-    print(json.dumps([name, {"code": code, "heavy": heavy, "out": out.getvalue(), "err": err.getvalue()}]))
 """
 LONG = "methods=[{soft_prompt: {length: 600}}]"
 
@@ -61,27 +44,14 @@ def project(tmp_path_factory, base_folder) -> Path:
     return folder
 
 
-def stepladder(project: Path, commands: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """How each command ended: code, out, err, and the heavy libraries that its process held then."""
-    environment = {**os.environ, "STEPLADDER_HOME": str(project / "home"), "CUDA_VISIBLE_DEVICES": ""}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=project,
-        env=environment,
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-    )
-    ended = dict(json.loads(line) for line in done.stdout.splitlines())
-    assert ended.keys() == commands.keys(), done.stderr
-    return ended
+def stepladder(project: Path, commands: dict[str, list[str]]) -> dict[str, Ended]:
+    return in_turn(commands, project, CUDA_VISIBLE_DEVICES="")
 
 
 @pytest.fixture(scope="module")
 def result(project: Path) -> dict[str, Any]:
     (ended,) = stepladder(project, {"run": ["run", "colours.yaml", "--engine", "inline"]}).values()
-    assert ended["code"] == 0, ended
+    assert ended.code == 0, ended
     (path,) = project.glob("runs/colours-*/result.json")
     read: dict[str, Any] = json.loads(path.read_text())
     return read
@@ -123,9 +93,9 @@ def test_a_prefix_goes_through_a_run_and_what_it_forgets_is_measured(result):
 
 
 def test_an_adapter_for_peft(ended, project):
-    assert ended["prefix"]["code"] == 0, ended["prefix"]
-    assert ended["prefix"]["heavy"] == []
-    said = ended["prefix"]["out"]
+    assert ended["prefix"].code == 0, ended["prefix"]
+    assert ended["prefix"].heavy == []
+    said = ended["prefix"].out
     assert "prefix as peft: out/prefix (" in said
     assert "vLLM would not take it: it loads LORA adapters alone, and this is PREFIX_TUNING" in said
     assert "loaded by peft" in said
@@ -135,8 +105,8 @@ def test_an_adapter_for_peft(ended, project):
 
 
 def test_a_merged_model(ended, project, base_folder):
-    assert ended["merged"]["code"] == 0, ended["merged"]
-    assert "loaded by transformers" in ended["merged"]["out"]
+    assert ended["merged"].code == 0, ended["merged"]
+    assert "loaded by transformers" in ended["merged"].out
     found, expected = (
         {path.name for path in folder.iterdir()} for folder in (project / "empty", base_folder)
     )
@@ -144,7 +114,7 @@ def test_a_merged_model(ended, project, base_folder):
 
 
 def test_a_registered_version(ended, project, result):
-    assert ended["version"]["code"] == 0, ended["version"]
+    assert ended["version"].code == 0, ended["version"]
     config = json.loads((project / "version" / "adapter_config.json").read_text())
     assert config["peft_type"] == {"lora": "LORA", "prefix": "PREFIX_TUNING"}[result["choice"]["id"]]
 
@@ -163,12 +133,12 @@ def test_a_registered_version(ended, project, result):
     ],
 )
 def test_wrong_input_is_told(ended, name: str, message: str):
-    assert ended[name]["code"] == 2
-    assert message in ended[name]["err"]
+    assert ended[name].code == 2
+    assert message in ended[name].err
 
 
 def test_the_format_must_be_said(ended):
-    assert ended["no format"]["code"] == 2
+    assert ended["no format"].code == 2
 
 
 def test_what_fails_leaves_nothing(ended, project):

@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 import pytest
+from commands import open_shell
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "core" / "package" / "helpers"))
 
@@ -84,22 +85,6 @@ def environment(project):
     return {**os.environ, **quiet, "PATH": programs}
 
 
-# Runs commands one after the other as the console script does, with one fork server for them all.
-SCRIPT = """
-import contextlib, io, json, sys
-from stepladder.flows.cli import main
-for name, arguments in json.load(sys.stdin).items():
-    sys.argv = ["stepladder", *arguments]
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    heavy = [library for library in ("torch", "mlflow", "prefect") if library in sys.modules]
-    said = {"out": out.getvalue(), "err": err.getvalue()}
-    print(json.dumps({"name": name, "code": code, "heavy": heavy, **said}))
-"""
 COMMANDS = {
     "verified": ["verify", "models:/colours@champion"],
     "candidate": ["verify", "candidate/artifact"],
@@ -118,18 +103,8 @@ def ended(project):
     (project / "candidate").mkdir()
     (project / "candidate" / "artifact").symlink_to(steps / "fit-lora" / "artifact")
     (project / "candidate" / "predictions.jsonl").symlink_to(steps / "evaluate-lora" / "predictions.jsonl")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=project,
-        env=environment(project),
-        input=json.dumps(COMMANDS),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == len(COMMANDS), done.stderr
-    return {each["name"]: each for each in lines}
+    with open_shell(project, environment(project)) as shell:
+        return {name: shell.stepladder(*arguments) for name, arguments in COMMANDS.items()}
 
 
 def cells(out):
@@ -138,15 +113,15 @@ def cells(out):
 
 
 def test_no_command_loads_a_heavy_library_itself(ended):
-    assert {name for name, each in ended.items() if each["heavy"]} == set()
+    assert {name for name, each in ended.items() if each.heavy} == set()
 
 
 # --- verify ---
 
 
 def test_verify_says_what_it_has_checked(ended, base_folder):
-    assert ended["verified"]["code"] == 0, ended["verified"]["err"]
-    said = cells(ended["verified"]["out"])
+    assert ended["verified"].code == 0, ended["verified"].err
+    said = cells(ended["verified"].out)
     assert said["registry"] == "loader and package are those that were registered"
     assert said["base"].startswith(f"{base_folder} as recorded (sha256 ")
     assert said["answers"] == "8 recorded rows answered as then"
@@ -154,8 +129,8 @@ def test_verify_says_what_it_has_checked(ended, base_folder):
 
 
 def test_verify_takes_a_candidate_of_a_run(ended, project):
-    assert ended["candidate"]["code"] == 0, ended["candidate"]["err"]
-    said = cells(ended["candidate"]["out"])
+    assert ended["candidate"].code == 0, ended["candidate"].err
+    said = cells(ended["candidate"].out)
     assert said["files"] == "3 files as the fit wrote them"
     assert said["answers"] == "8 rows of predictions.jsonl answered as then"
     assert said["Verified:"] == f"{project}/candidate/artifact"
@@ -170,16 +145,16 @@ def test_verify_takes_a_candidate_of_a_run(ended, project):
     ],
 )
 def test_what_is_wrong_ends_with_2_and_one_message(ended, command, said):
-    assert (ended[command]["code"], ended[command]["out"]) == (2, "")
-    assert ended[command]["err"].startswith(f"stepladder: {said}")
+    assert (ended[command].code, ended[command].out) == (2, "")
+    assert ended[command].err.startswith(f"stepladder: {said}")
 
 
 # --- show ---
 
 
 def test_show_tells_whence_a_version_comes(ended, base_folder):
-    assert ended["shown"]["code"] == 0, ended["shown"]["err"]
-    said = cells(ended["shown"]["out"])
+    assert ended["shown"].code == 0, ended["shown"].err
+    said = cells(ended["shown"].out)
     assert said["models:/colours/1"] == "", "the head of the table"
     assert (said["model.champion"], said["model.champions"]) == ("3", '["2", "3"]')
     assert (said["promotion.verdict"], said["promotion.gates.size"]) == ("rejected", "refused: too large")
@@ -196,7 +171,7 @@ def test_show_tells_whence_a_version_comes(ended, base_folder):
 
 
 def test_of_two_versions_what_differs_is_shown(ended, project):
-    differing = json.loads(ended["both"]["out"])
+    differing = json.loads(ended["both"].out)
     assert differing["model.version"] == ["1", "2"]
     assert differing["candidate.id"] == ["lora", "zero_shot"]
     assert differing["candidate.settings.rank"] == [2, None]

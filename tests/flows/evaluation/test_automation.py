@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from commands import environment_in
 
 DEPLOYMENTS = Path(__file__).parents[3] / "deployments"
 OURS = {"support-intents": "colours", "examples/support/stepladder.yaml": "zero.yaml"}
@@ -45,7 +46,8 @@ class Terminals:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = str(free.getsockname()[1])
-        self.environment = project.environment(
+        self.environment = environment_in(
+            self.folder / "home",
             PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             PWD=str(self.folder),
             PREFECT_API_URL=self.url(""),

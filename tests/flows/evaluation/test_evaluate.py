@@ -26,7 +26,7 @@ def ended(project):
 @pytest.fixture(scope="module")
 def candidate(ended, project):
     """The entry of the run's one candidate."""
-    assert ended["run"]["code"] == 0, ended["run"]
+    assert ended["run"].code == 0, ended["run"]
     (path,) = project.folder.glob("runs/colours-*/result.json")
     (entry,) = json.loads(path.read_text())["candidates"]
     return entry
@@ -47,11 +47,11 @@ def lines(path):
 
 
 def test_the_parent_holds_no_heavy_library(ended):
-    assert {name: each["heavy"] for name, each in ended.items()} == {name: [] for name in COMMANDS}
+    assert {name: each.heavy for name, each in ended.items()} == {name: [] for name in COMMANDS}
 
 
 def test_a_version_has_the_figures_and_answers_of_its_run(ended, candidate, results):
-    assert ended["version"]["code"] == 0, ended["version"]
+    assert ended["version"].code == 0, ended["version"]
     result, predictions = results["runs/evaluations/colours-1"]
     assert result["metrics"] == candidate["metrics"]
     assert predictions == lines(Path(candidate["predictions"]))
@@ -60,7 +60,7 @@ def test_a_version_has_the_figures_and_answers_of_its_run(ended, candidate, resu
 
 
 def test_the_figures_are_printed_with_intervals(ended, results):
-    said = ended["version"]["out"].splitlines()
+    said = ended["version"].out.splitlines()
     result, _ = results["runs/evaluations/colours-1"]
     figure = {end: f"{value:.3g}" for end, value in result["metrics"]["accuracy"].items()}
     row = next(line.split() for line in said if line.startswith("accuracy"))
@@ -70,26 +70,26 @@ def test_the_figures_are_printed_with_intervals(ended, results):
 
 
 def test_rows_it_was_trained_on_are_counted_and_forged_ones_are_left_out(ended, results, project):
-    assert ended["mixed"]["code"] == 0, ended["mixed"]
+    assert ended["mixed"].code == 0, ended["mixed"]
     result, _ = results["elsewhere/evaluations/colours-1"]
     account = result["data"]["test"]
     assert (account["read"], account["kept"], account["quarantined"]) == (16, 15, 1)
     assert result["trained_on"] == 5, "rows that its run held out for validation, too"
-    assert f"it was trained on {result['trained_on']} of them" in ended["mixed"]["out"]
+    assert f"it was trained on {result['trained_on']} of them" in ended["mixed"].out
 
 
 def test_a_candidate_has_the_figures_of_its_run_and_an_unknown_past(ended, candidate, results):
-    assert ended["candidate"]["code"] == 0, ended["candidate"]
+    assert ended["candidate"].code == 0, ended["candidate"]
     result, _ = results["runs/evaluations/lora"]
     assert result["metrics"] == candidate["metrics"]
     assert result["trained_on"] is None
-    assert "nobody wrote down which rows it was trained on" in ended["candidate"]["out"]
+    assert "nobody wrote down which rows it was trained on" in ended["candidate"].out
 
 
 def test_an_evaluation_is_one_run_of_mlflow_with_the_tags_of_its_version(ended, results, project):
     from mlflow import MlflowClient
 
-    assert ended["again"]["code"] == 0, ended["again"]
+    assert ended["again"].code == 0, ended["again"]
     client = MlflowClient(f"sqlite:///{project.folder / 'home' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("colours").experiment_id
     wanted = "tags.`stepladder.model` = 'colours' and tags.`stepladder.version` = '1'"
@@ -114,8 +114,8 @@ def test_an_evaluation_is_one_run_of_mlflow_with_the_tags_of_its_version(ended, 
     ],
 )
 def test_what_is_wrong_is_said(ended, name, said):
-    assert ended[name]["code"] == 2, ended[name]
-    assert said in ended[name]["err"]
+    assert ended[name].code == 2, ended[name]
+    assert said in ended[name].err
 
 
 def test_nothing_half_written_is_left(ended, project):
