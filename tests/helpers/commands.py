@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOREIGN = ("MLFLOW_", "PREFECT_", "STEPLADDER_")
+PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300"}  # of a machine that does much else
 SHELL = """
 import contextlib, io, json, os, sys
 from stepladder.flows.cli import main
@@ -80,7 +81,8 @@ def environment_in(home: Path, **more: str) -> dict[str, str]:
     if "PYTHONPATH" in more:
         paths = filter(None, (more["PYTHONPATH"], kept.get("PYTHONPATH")))
         more["PYTHONPATH"] = os.pathsep.join(paths)
-    return {**kept, "STEPLADDER_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200", **more}
+    own = {"STEPLADDER_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return {**kept, **PATIENCE, **own, **more}
 
 
 def in_turn(commands: Mapping[str, Sequence[str]], folder: Path, **environment: str) -> dict[str, Ended]:

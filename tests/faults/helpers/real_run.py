@@ -37,7 +37,6 @@ register: colours
 """
 COMMAND = [sys.executable, "-c", "from stepladder.flows.cli import main; main()"]
 RUN = ("run", "colours.yaml", "--engine", "inline")
-PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300"}  # of a machine that does much else
 # What nobody may find once a run has ended well: names under which something is made.
 HALF_WRITTEN = (".partial", ".gone", ".new", ".tmp")
 
@@ -84,10 +83,8 @@ class Project:
         return self.home / "mlflow.db"
 
     def environment(self, **more):
-        return environment_in(
-            self.home,
-            **{"PYTHONPATH": str(self.folder / "site"), "PYTHONUNBUFFERED": "1", **PATIENCE, **more},
-        )
+        own = {"PYTHONPATH": str(self.folder / "site"), "PYTHONUNBUFFERED": "1"}
+        return environment_in(self.home, **{**own, **more})
 
     def start(self, *arguments, **environment):
         process = subprocess.Popen(
