@@ -28,6 +28,9 @@ from urllib.parse import quote, urlsplit
 import commands
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+from stack import free_port, open_stack
+
 USER, PASSWORD = "admin", "s3cret/word@all"
 PROGRAMS = ("initdb", "postgres")
 DEBIAN = "/usr/lib/postgresql"
@@ -51,12 +54,6 @@ def without_settings():
     """The environment of the tests without addresses, accounts and folders."""
     foreign = ("MLFLOW_", "PREFECT_", "STEPLADDER_")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def programs_of_postgres():
@@ -430,3 +427,10 @@ def last(whole, client, tmp_path):
     compared = json.loads(Path(spec["needs"]["compare"], "result.json").read_text())
     package = download_artifacts("models:/whole@challenger/artifacts/served", dst_path=tmp_path)
     return Last(spec, compared, Path(package))
+
+
+@pytest.fixture(scope="module")
+def stack(postgres, tmp_path_factory, base_folder):
+    """All that deployments/ starts but the worker, with a project in its folder."""
+    with open_stack(tmp_path_factory.mktemp("stack"), postgres, base_folder) as stack:
+        yield stack
