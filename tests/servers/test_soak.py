@@ -1,8 +1,8 @@
 """Ten minutes of a flow that is due every minute, by the services of deployments/: nothing is lost or grows.
 
 The minutes count from when a first run has trained, since until then libraries are read in. The rows change
-now and then: the runs that find them changed train, the others have nothing to do. Between runs, which is when
-the worker has no children, memory and open files of each service are counted.
+now and then: the runs that find them changed train, the others have nothing to do. Between runs, when the
+worker has no children, memory and open files of each service are counted.
 """
 
 import contextlib
