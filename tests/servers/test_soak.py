@@ -128,16 +128,12 @@ def runs_of(stack, due):
     return stack.ask("/flow_runs/filter", flow_runs=wanted, deployments={"name": {"any_": ["nightly"]}})
 
 
-def has_trained(stack):
-    return [run for run in stack.runs("nightly") if run["state_name"] == "Completed"]
-
-
 @pytest.fixture(scope="module")
 def soak(stack):
     write_rows(stack.folder / "rows" / "train.jsonl", TRAIN[:FIRST_ROWS])
     stack.start("worker")
     stack.deploy("nightly")
-    awaited(lambda: has_trained(stack), lambda: stack.log("worker"))
+    awaited(lambda: list(stack.folder.glob("runs/refreshes/*.json")), lambda: stack.log("worker"))
     first = datetime.now(UTC).replace(second=0, microsecond=0) + 2 * MINUTE
     due = [first + number * MINUTE for number in range(MINUTES)]
     samples = watch(stack, due)
