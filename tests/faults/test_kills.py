@@ -224,7 +224,7 @@ def case(request, project):
 def test_inline_the_next_run_ends_as_if_nobody_had_been_killed(case, shell, moment, reference, histogram):
     command = (*case.command, "--engine", "inline")
     histogram[kill(case, moment, command, reference)] += 1
-    again = Shell(case.project, shell.process)
+    again = Shell(case.project, shell.opened)
     ended = again.stepladder(*command)
     assert ended.code == 0, ended.said
     case.assert_equal(reference)
@@ -237,4 +237,4 @@ def test_under_prefect_it_does_so_too(case, shell, moment, reference, histogram)
     ended = case.project.stepladder(*case.command)
     assert ended.code == 0, ended.said
     case.assert_equal(reference)
-    Shell(case.project, shell.process).assert_nothing_is_left()
+    Shell(case.project, shell.opened).assert_nothing_is_left()
