@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from commands import Shell, environment_in, open_shell
 
 THINGS = [
     f"{owner} {thing}"
@@ -111,49 +112,18 @@ WEEKS = {
 ROWS = {"wrong": "wrong.jsonl", "killed": "few.jsonl"}
 
 
-# Runs commands one after the other as the console script does, with one fork server for them all.
-SHELL = """
-import contextlib, io, json, sys
-from stepladder.flows.cli import main
-for line in sys.stdin:
-    sys.argv = ["stepladder", *json.loads(line)]
-    said, code = io.StringIO(), 0
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    print(json.dumps([code, said.getvalue()]), flush=True)
-"""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Project:
     """A folder with a config for each week, and the registry that all of them share."""
 
+    shell: Shell
     folder: Path
-
-    def __post_init__(self) -> None:
-        self.shell = self.start(SHELL, stdin=subprocess.PIPE)
-
-    def start(self, script: str, *arguments: str, stdin: int | None = None) -> subprocess.Popen[str]:
-        own = {
-            name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_"))
-        }
-        own |= {"STEPLADDER_HOME": str(self.folder / "home"), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", script, *arguments]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=own, text=True, stdin=stdin, stdout=subprocess.PIPE
-        )
 
     def stepladder(self, *arguments: str, code: int = 0) -> str:
         """What the command printed; it must end with `code`."""
-        assert self.shell.stdin and self.shell.stdout
-        self.shell.stdin.write(json.dumps(arguments) + "\n")
-        self.shell.stdin.flush()
-        ended, said = json.loads(self.shell.stdout.readline())
-        assert ended == code, said
-        return str(said)
+        ended = self.shell.stepladder(*arguments)
+        assert ended.code == code, ended.said
+        return ended.said
 
     def retrain(self, week: str) -> str:
         return self.stepladder("run", f"{week}.yaml", "--engine", "inline")
@@ -163,7 +133,10 @@ class Project:
 
     def kill_when(self, there: str, *arguments: str) -> None:
         """Start a command and kill it with SIGKILL as soon as a path of that pattern is there."""
-        process = self.start("from stepladder.flows.cli import main; main()", *arguments)
+        command = [sys.executable, "-c", "from stepladder.flows.cli import main; main()", *arguments]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=dict(self.shell.environment), text=True, stdout=subprocess.PIPE
+        )
         parent = psutil.Process(process.pid)
         end = time.monotonic() + 120
         while not any(self.folder.glob(there)):
@@ -190,9 +163,8 @@ def project(tmp_path_factory, base):
         config = yaml.safe_load(f"{BASICS.format(name=week, base=base)}{methods}")
         config["data"]["train"] = ROWS.get(week, "train.jsonl")
         (folder / f"{week}.yaml").write_text(yaml.safe_dump(config))
-    project = Project(folder)
-    yield project
-    project.shell.communicate()
+    with open_shell(folder, environment_in(folder / "home")) as shell:
+        yield Project(shell, folder)
 
 
 @pytest.fixture(scope="module")
