@@ -10,17 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from colours import COLOURS
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "plugin-ia3"
-CONFIG = """
-name: colours
-base: {base}
-task: classify
-data:
-  train: train.jsonl
-  test: test.jsonl
-  columns: {{input: text, label: colour}}
-  instruction: which colour is the car ?
+METHODS = """
 methods:
   - zero_shot
   - ia3: {{epochs: 1}}
@@ -78,7 +71,7 @@ def test_it_runs_through_the_unchanged_pipeline(site: Path, tmp_path: Path, base
     ]
     for name, part in (("train", rows[:24]), ("test", rows[24:])):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    (tmp_path / "colours.yaml").write_text(CONFIG.format(base=base_folder))
+    (tmp_path / "colours.yaml").write_text((COLOURS + METHODS).format(base=base_folder))
     call(stepladder("run", "colours.yaml", "--engine", "inline"), tmp_path, site)
     (run,) = tmp_path.glob("runs/colours-*")
     result = json.loads((run / "result.json").read_text())

@@ -10,19 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from colours import as_lines, colour_rows
+from colours import COLOURS, as_lines, colour_rows
 from commands import environment_in, open_shell
 from stepladder.core.errors import ModelError
 
-CONFIG = """
-name: colours
-base: {base}
-task: classify
-data:
-  train: train.jsonl
-  test: test.jsonl
-  columns: {{input: text, label: colour}}
-  instruction: which colour is the car ?
+METHODS = """
 methods: [zero_shot]
 """
 GOOD_ROWS = 72
@@ -126,7 +118,7 @@ def project(tmp_path_factory, base_folder):
         (folder / f"{name}.jsonl").write_text(content)
     (folder / "utf16.jsonl").write_text(train, encoding="utf-16")
     (folder / "mixed.jsonl").write_bytes(train.encode() + b"".join(line + b"\n" for line, _ in FAULTS))
-    (folder / "colours.yaml").write_text(CONFIG.format(base=base_folder))
+    (folder / "colours.yaml").write_text((COLOURS + METHODS).format(base=base_folder))
     (folder / "pickled").mkdir()
     shutil.copy(base_folder / "config.json", folder / "pickled")
     (folder / "pickled" / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(folder / "trapped")))

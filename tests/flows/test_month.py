@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from colours import COLOURS
 from commands import Shell, environment_in, open_shell
 
 THINGS = [
@@ -26,14 +27,14 @@ THINGS = [
     for owner in ("my", "your", "the")
     for thing in ("car", "house", "door", "paint", "sky", "sea")
 ]
-COLOURS = ("red", "blue")
+LABELS = ("red", "blue")
 NAME = "colours"
 
 
 def sentences(number: int) -> str:
     """Ordinary text of the tiny base's language."""
     draw = random.Random(0)
-    words = (THINGS, ("is", "was", "looks", "seems"), ("very", "quite", "today"), (*COLOURS, "green", "dull"))
+    words = (THINGS, ("is", "was", "looks", "seems"), ("very", "quite", "today"), (*LABELS, "green", "dull"))
     return " ".join(f"{' '.join(map(draw.choice, words))}." for _ in range(number))
 
 
@@ -44,7 +45,7 @@ def rows() -> list[dict[str, str]]:
         for thing in THINGS
         for verb in ("is", "was")
         for shade in ("very", "quite")
-        for colour in COLOURS
+        for colour in LABELS
     ]
     random.Random(1).shuffle(made)
     return made
@@ -85,16 +86,8 @@ def base(tmp_path_factory, word_tokenizer):
     return folder
 
 
-BASICS = """
-name: {name}
-base: {base}
-task: classify
-data:
-  train: train.jsonl
-  test: test.jsonl
-  columns: {{input: text, label: colour}}
-  instruction: which colour is the car ?
-retain: {{text: retain.txt}}
+REGISTERED = """\
+retain: {text: retain.txt}
 register: colours
 """
 LORA = """
@@ -153,15 +146,15 @@ class Project:
 def project(tmp_path_factory, base):
     folder = tmp_path_factory.mktemp("month") / "project"
     folder.mkdir()
-    all_rows, other = rows(), dict(zip(COLOURS, reversed(COLOURS), strict=True))
+    all_rows, other = rows(), dict(zip(LABELS, reversed(LABELS), strict=True))
     train, test = all_rows[:72], all_rows[72:]
     wrong = [{**row, "colour": other[row["colour"]]} for row in train]
     for name, part in {"train": train, "test": test, "wrong": wrong, "few": train[:48]}.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     (folder / "retain.txt").write_text(sentences(900))
     for week, methods in WEEKS.items():
-        config = yaml.safe_load(f"{BASICS.format(name=week, base=base)}{methods}")
-        config["data"]["train"] = ROWS.get(week, "train.jsonl")
+        config = yaml.safe_load(f"{COLOURS.format(base=base)}{REGISTERED}{methods}")
+        config["name"], config["data"]["train"] = week, ROWS.get(week, "train.jsonl")
         (folder / f"{week}.yaml").write_text(yaml.safe_dump(config))
     with open_shell(folder, environment_in(folder / "home")) as shell:
         yield Project(shell, folder)

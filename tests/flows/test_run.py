@@ -7,18 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from colours import colour_rows, write_splits
+from colours import COLOURS, colour_rows, write_splits
 from commands import in_turn
 
-CONFIG = """
-name: colours
-base: {base}
-task: classify
-data:
-  train: train.jsonl
-  test: test.jsonl
-  columns: {{input: text, label: colour}}
-  instruction: which colour is the car ?
+METHODS = """
 methods:
   - zero_shot
   - lora: {{rank: 2, epochs: 1, learning_rate: 0.002}}
@@ -63,7 +55,7 @@ def project(tmp_path_factory, base_folder):
     (folder / "site").mkdir()
     install(folder / "site", "listener", LISTENER)
     write_splits(folder, {"train": colour_rows()[:72], "test": colour_rows()[72:]})
-    (folder / "colours.yaml").write_text(CONFIG.format(base=base_folder))
+    (folder / "colours.yaml").write_text((COLOURS + METHODS).format(base=base_folder))
     return folder
 
 

@@ -6,6 +6,18 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+# How a config of them begins, by the files of `write_splits`; methods, and what else there may be, follow.
+COLOURS = """
+name: colours
+base: {base}
+task: classify
+data:
+  train: train.jsonl
+  test: test.jsonl
+  columns: {{input: text, label: colour}}
+  instruction: which colour is the car ?
+"""
+
 
 def colour_rows() -> list[dict[str, str]]:
     """96 different rows, half of them red, in a fixed order."""

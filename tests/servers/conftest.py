@@ -29,7 +29,7 @@ import commands
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-from stack import free_port, open_stack
+from stack import CONFIG, free_port, open_stack
 
 USER, PASSWORD = "admin", "s3cret/word@all"
 PROGRAMS = ("initdb", "postgres")
@@ -325,20 +325,6 @@ def shell(tmp_path_factory):
         yield Shell(folder, opened)
 
 
-CONFIG = """
-name: colours
-base: {base}
-task: classify
-data:
-  train: rows/train.jsonl
-  test: rows/test.jsonl
-  columns: {{input: text, label: colour}}
-  instruction: which colour is the car ?
-methods: [zero_shot]
-register: colours
-"""
-
-
 @pytest.fixture(scope="session")
 def project(starting_server, shell, base_folder):
     """The folder of all runs, whose steps before the last ones are done once, in the first."""
@@ -352,7 +338,9 @@ def project(starting_server, shell, base_folder):
     ]
     for name, part in (("train", rows[:28]), ("test", rows[28:])):
         (shell.folder / "rows" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    (shell.folder / "colours.yaml").write_text(CONFIG.format(base=base_folder))
+    (shell.folder / "colours.yaml").write_text(
+        CONFIG.format(name="colours", base=base_folder, method="zero_shot")
+    )
     return shell.folder
 
 

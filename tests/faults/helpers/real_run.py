@@ -18,18 +18,10 @@ from pathlib import Path
 
 import commands
 import psutil
-from colours import colour_rows, write_splits
+from colours import COLOURS, colour_rows, write_splits
 from commands import Ended, environment_in
 
-CONFIG = """
-name: colours
-base: {base}
-task: classify
-data:
-  train: train.jsonl
-  test: test.jsonl
-  columns: {{input: text, label: colour}}
-  instruction: which colour is the car ?
+METHODS = """
 methods:
   - zero_shot
   - lora: {{rank: 2, epochs: 1}}
@@ -184,7 +176,7 @@ def wait_until(condition, what, seconds=10.0):
 
 def make_project(folder, base):
     write_splits(folder, {"train": colour_rows()[:72], "test": colour_rows()[72:]})
-    (folder / "colours.yaml").write_text(CONFIG.format(base=base))
+    (folder / "colours.yaml").write_text((COLOURS + METHODS).format(base=base))
     return Project(folder)
 
 

@@ -6,19 +6,12 @@ import sys
 
 import pytest
 import torch
+from colours import COLOURS
 from real_run import COMMAND, Running, subprocess
 from safetensors.torch import load_file
 from stepladder.core.steps import fit
 
-CONFIG = """
-name: colours
-base: {base}
-task: classify
-data:
-  train: train.jsonl
-  test: test.jsonl
-  columns: {{input: text, label: colour}}
-  instruction: which colour is the car ?
+METHODS = """
 methods: {methods}
 shard: true
 checkpoint: {{every: 3}}
@@ -29,7 +22,7 @@ RUN = ("run", "colours.yaml", "--engine", "inline")
 
 
 def write_config(project, base, methods):
-    (project.folder / "colours.yaml").write_text(CONFIG.format(base=base, methods=methods))
+    (project.folder / "colours.yaml").write_text((COLOURS + METHODS).format(base=base, methods=methods))
 
 
 def free_port():

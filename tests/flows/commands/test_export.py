@@ -7,17 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from colours import COLOURS
 from commands import Ended, in_turn
 
-CONFIG = """
-name: colours
-base: {base}
-task: classify
-data:
-  train: train.jsonl
-  test: test.jsonl
-  columns: {{input: text, label: colour}}
-  instruction: which colour is the car ?
+METHODS = """
 methods:
   - lora: {{rank: 2, epochs: 1}}
   - prefix: {{length: 6, epochs: 1}}
@@ -40,7 +33,7 @@ def project(tmp_path_factory, base_folder) -> Path:
     for name, part in (("train", rows[:36]), ("test", rows[36:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     (folder / "retain.txt").write_text("the car is very red . my house was quite blue ? " * 400)
-    (folder / "colours.yaml").write_text(CONFIG.format(base=base_folder))
+    (folder / "colours.yaml").write_text((COLOURS + METHODS).format(base=base_folder))
     return folder
 
 
