@@ -24,6 +24,7 @@ from ...core.types import Example
 
 POOL = 256  # of rows to draw from
 NEAR_POOL = 10_000  # of rows to be near to, each with an embedding of its own
+FEWEST, MOST = 4, 32  # shots where nobody says how many
 
 
 @hookimpl
@@ -38,7 +39,11 @@ class FewShot(PromptMethod):
     answers = ("label", "choose", "generate", "number")
 
     class Settings(WordedSettings):
-        shots: int = Field(16, ge=1, description="answered rows in the prompt")
+        shots: int | None = Field(
+            None,
+            ge=1,
+            description=f"answered rows in the prompt; unless told, one for each label, {FEWEST} to {MOST}",
+        )
         demonstrations: Literal["fixed", "random", "nearest"] = Field(
             "fixed",
             description="the same rows for every question, drawn anew for each, or the nearest to each",
@@ -61,18 +66,19 @@ class FewShot(PromptMethod):
     @classmethod
     def search_space(cls, settings: Any) -> SearchSpace:
         """Half and twice the shots, in each style."""
-        shots = settings.shots
+        shots = settings.shots or 2 * FEWEST
         numbers = dict.fromkeys((max(1, shots // 2), shots, 2 * shots))
         return {"shots": OneOf(tuple(numbers)), "style": OneOf(get_args(Style))}
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
-        return self.speak(base, data, self._prompt(data.train.examples(), context))
+        wanted = self.settings.shots or min(max(FEWEST, len(data.labels)), MOST)
+        return self.speak(base, data, self._prompt(data.train.examples(), wanted, context))
 
-    def _prompt(self, train: Sequence[Example], context: Context) -> Prompt:
+    def _prompt(self, train: Sequence[Example], wanted: int, context: Context) -> Prompt:
         settings = self.settings
-        shots = min(settings.shots, len(train))
-        if shots < settings.shots:
-            context.log(f"few_shot: {settings.shots} shots asked for, {shots} training rows there are")
+        shots = min(wanted, len(train))
+        if shots < wanted:
+            context.log(f"few_shot: {wanted} shots wanted, {shots} training rows there are")
         if settings.demonstrations == "fixed":
             return Prompt(settings.style, tuple(spread(train, shots, settings.seed)))
         near = settings.demonstrations == "nearest"

@@ -83,6 +83,15 @@ def test_fixed_demonstrations_are_training_rows_and_the_same_for_every_question(
     assert adapted.trainable_parameters == 0 and not adapted.alters_base
 
 
+@pytest.mark.parametrize("labels, shots", [(2, 4), (7, 7), (9, 8)])
+def test_unless_told_there_is_a_shot_for_each_label(
+    base, toy, tmp_path, monkeypatch, labels: int, shots: int
+):
+    monkeypatch.setattr(few_shot, "MOST", 8)
+    named = replace(toy, labels=tuple(map(str, range(labels))))
+    assert len(fit(base, named, tmp_path).prompt.demonstrations) == shots
+
+
 def test_random_demonstrations_are_drawn_by_the_questions_input(base, toy, tmp_path):
     adapted = fit(base, toy, tmp_path, shots=3, demonstrations="random")
     assert adapted.prompt.draw == 3
@@ -111,7 +120,7 @@ def test_more_shots_than_rows_show_all_rows_and_say_so(base, toy, tmp_path, caps
     few = replace(toy, train=replace(toy.train, rows=toy.train.rows[:3], tokens=toy.train.tokens[:3]))
     adapted = fit(base, few, tmp_path, shots=8, demonstrations=demonstrations)
     assert len(contents(adapted, toy.validation.example(0))) == 7
-    assert "few_shot: 8 shots asked for, 3 training rows there are" in capsys.readouterr().out
+    assert "few_shot: 8 shots wanted, 3 training rows there are" in capsys.readouterr().out
 
 
 def test_the_rule_is_taken_on_validation_rows(base, toy, tmp_path):
