@@ -8,6 +8,14 @@ from collections.abc import Collection, Sequence
 
 from ..types import Example
 
+FEWEST, MOST = 4, 32
+UNLESS_TOLD = f"unless told, one for each label, {FEWEST} to {MOST}"
+
+
+def number_of_shots(told: int | None, labels: Collection[str]) -> int:
+    """So many as are told; else one for each label, but `FEWEST` at least and `MOST` at most."""
+    return min(max(FEWEST, len(labels)), MOST) if told is None else told
+
 
 def spread(
     examples: Sequence[Example], count: int, seed: int, preferred: Collection[str] = ()

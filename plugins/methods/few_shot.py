@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from ...core.bases import DEFAULT_ENCODER
-from ...core.data.demonstrations import spread
+from ...core.data.demonstrations import FEWEST, UNLESS_TOLD, number_of_shots, spread
 from ...core.hookspecs import hookimpl
 from ...core.method import Adapted, Context, Data, Method, OneOf, Prompt, SearchSpace, Style, WordedSettings
 from ...core.model.base import Base
@@ -24,7 +24,6 @@ from ...core.types import Example
 
 POOL = 256  # of rows to draw from
 NEAR_POOL = 10_000  # of rows to be near to, each with an embedding of its own
-FEWEST, MOST = 4, 32  # shots where nobody says how many
 
 
 @hookimpl
@@ -39,11 +38,7 @@ class FewShot(PromptMethod):
     answers = ("label", "choose", "generate", "number")
 
     class Settings(WordedSettings):
-        shots: int | None = Field(
-            None,
-            ge=1,
-            description=f"answered rows in the prompt; unless told, one for each label, {FEWEST} to {MOST}",
-        )
+        shots: int | None = Field(None, ge=1, description=f"answered rows in the prompt; {UNLESS_TOLD}")
         demonstrations: Literal["fixed", "random", "nearest"] = Field(
             "fixed",
             description="the same rows for every question, drawn anew for each, or the nearest to each",
@@ -71,7 +66,7 @@ class FewShot(PromptMethod):
         return {"shots": OneOf(tuple(numbers)), "style": OneOf(get_args(Style))}
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
-        wanted = self.settings.shots or min(max(FEWEST, len(data.labels)), MOST)
+        wanted = number_of_shots(self.settings.shots, data.labels)
         return self.speak(base, data, self._prompt(data.train.examples(), wanted, context))
 
     def _prompt(self, train: Sequence[Example], wanted: int, context: Context) -> Prompt:

@@ -27,7 +27,7 @@ from statistics import fmean
 
 from pydantic import Field
 
-from ...core.data.demonstrations import spread
+from ...core.data.demonstrations import UNLESS_TOLD, number_of_shots, spread
 from ...core.errors import StepError
 from ...core.evaluation.score import records
 from ...core.evaluation.search import Search, Trial
@@ -233,7 +233,7 @@ class PromptSearch(PromptMethod):
 
     class Settings(WordedSettings):
         trials: int = Field(16, ge=1, description="prompts that are tried")
-        shots: int = Field(8, ge=0, description="answered rows in a prompt at most")
+        shots: int | None = Field(None, ge=0, description=f"answered rows in a prompt at most; {UNLESS_TOLD}")
         proposals: int = Field(6, ge=0, description="instructions that the base is asked to propose")
         rows: int = Field(64, ge=FIRST_ROWS, description="rows that a prompt is tried on at most")
         style: Style = "instruction"
@@ -313,15 +313,16 @@ class Bench:
 
     def texts(self) -> Texts:
         settings = self.method.settings
+        shots = number_of_shots(settings.shots, self.data.labels)
         proposed = self.context.remember("proposed", self._proposed)
         instructions = usable(proposed, self.data.instruction)
-        right = self.context.remember("right", self._answered_rightly) if settings.shots else []
+        right = self.context.remember("right", self._answered_rightly) if shots else []
         self._log(
             f"on {len(self.rows.searched)} {self.rows.split} rows; {len(instructions) - 1} of "
             f"{settings.proposals} proposed instructions can be used; {len(right)} rows are answered rightly "
             "and shown first"
         )
-        return Texts(instructions, sets(self.rows.shown, settings.shots, settings.seed, set(right)))
+        return Texts(instructions, sets(self.rows.shown, shots, settings.seed, set(right)))
 
     def _proposed(self) -> list[str]:
         """What the base writes in its chat form, at a temperature that makes it vary."""

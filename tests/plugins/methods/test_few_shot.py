@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
+from stepladder.core.data import demonstrations
 from stepladder.core.training.context import FitContext
 from stepladder.core.types import Example
 from stepladder.plugins.decoders.greedy import Greedy
@@ -87,7 +88,7 @@ def test_fixed_demonstrations_are_training_rows_and_the_same_for_every_question(
 def test_unless_told_there_is_a_shot_for_each_label(
     base, toy, tmp_path, monkeypatch, labels: int, shots: int
 ):
-    monkeypatch.setattr(few_shot, "MOST", 8)
+    monkeypatch.setattr(demonstrations, "MOST", 8)
     named = replace(toy, labels=tuple(map(str, range(labels))))
     assert len(fit(base, named, tmp_path).prompt.demonstrations) == shots
 
