@@ -168,7 +168,7 @@ def registry_of(project):
     return MlflowClient(f"sqlite:///{project.folder / 'home' / 'mlflow.db'}")
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_month(project, registry_of):
     def champion() -> str:
         return str(registry_of.get_model_version_by_alias(NAME, "champion").version)

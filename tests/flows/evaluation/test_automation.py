@@ -128,7 +128,7 @@ def wait_for(condition, terminals):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_registered_version_is_evaluated_by_itself(project):
     server, pool, deploy, worker, run, by_hand = shown_commands()
     terminals = Terminals(project)
