@@ -20,7 +20,7 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not bench and not faults"
 
 faults: $(STAMP)  # kills, full disks, faulty plugins, servers that go away, a month of a model; up to an hour
-	$(BIN)/pytest -m faults
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m faults
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Nothing heavy is imported until a fixture asks for it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,15 @@ class ListSplit:
 
     def examples(self) -> list[Example]:
         return list(self.rows)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have noted with `record_property`, counted: of the kills, which steps they have met."""
+    passed = terminalreporter.getreports("passed")
+    calls = (report for report in passed if report.when == "call")
+    noted = Counter(tuple(each) for report in calls for each in report.user_properties)
+    for (name, value), times in sorted(noted.items()):
+        terminalreporter.write_line(f"{name} {value}: {times}")
 
 
 @pytest.fixture(scope="session")

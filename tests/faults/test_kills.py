@@ -11,7 +11,6 @@ import random
 import re
 import sqlite3
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import psutil
@@ -22,6 +21,7 @@ CANDIDATE = """
 checkpoint: {every: 2}
 retain: {text: retain.jsonl}
 """
+KILLED_IN = "killed in"  # what tests/conftest.py counts at the end
 METHODS = '[{"lora": {"rank": 2, "epochs": 6}}]'
 STEPS = (
     *("plan", "read", "render", "retention", "fit", "merge", "evaluate"),
@@ -145,18 +145,6 @@ def reference(project, shell):
     return Reference(case.project.weights(case.name), case.project.scores(case.name), seconds)
 
 
-@pytest.fixture(scope="module")
-def histogram(request):
-    """How often a kill has met which step; told at the end."""
-    met = Counter()
-    yield met
-    writer = request.config.get_terminal_writer()
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        writer.line()
-        for step in sorted(met):
-            writer.line(f"killed in {step}: {met[step]}")
-
-
 def await_moment(case, moment, running, seconds):
     """Returns when it has come, or when the run has ended before."""
     deadline = time.monotonic() + WAIT_SECONDS
@@ -221,9 +209,11 @@ def case(request, project):
 
 
 @pytest.mark.parametrize("moment", INLINE, ids=str)
-def test_inline_the_next_run_ends_as_if_nobody_had_been_killed(case, shell, moment, reference, histogram):
+def test_inline_the_next_run_ends_as_if_nobody_had_been_killed(
+    case, shell, moment, reference, record_property
+):
     command = (*case.command, "--engine", "inline")
-    histogram[kill(case, moment, command, reference)] += 1
+    record_property(KILLED_IN, kill(case, moment, command, reference))
     again = Shell(case.project, shell.opened)
     ended = again.stepladder(*command)
     assert ended.code == 0, ended.said
@@ -232,8 +222,8 @@ def test_inline_the_next_run_ends_as_if_nobody_had_been_killed(case, shell, mome
 
 
 @pytest.mark.parametrize("moment", UNDER_PREFECT, ids=str)
-def test_under_prefect_it_does_so_too(case, shell, moment, reference, histogram):
-    histogram[kill(case, moment, case.command, reference)] += 1
+def test_under_prefect_it_does_so_too(case, shell, moment, reference, record_property):
+    record_property(KILLED_IN, kill(case, moment, case.command, reference))
     ended = case.project.stepladder(*case.command)
     assert ended.code == 0, ended.said
     case.assert_equal(reference)
