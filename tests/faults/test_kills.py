@@ -21,7 +21,6 @@ CANDIDATE = """
 checkpoint: {every: 2}
 retain: {text: retain.jsonl}
 """
-KILLED_IN = "killed in"  # what tests/conftest.py counts at the end
 METHODS = '[{"lora": {"rank": 2, "epochs": 6}}]'
 STEPS = (
     *("plan", "read", "render", "retention", "fit", "merge", "evaluate"),
@@ -213,7 +212,7 @@ def test_inline_the_next_run_ends_as_if_nobody_had_been_killed(
     case, shell, moment, reference, record_property
 ):
     command = (*case.command, "--engine", "inline")
-    record_property(KILLED_IN, kill(case, moment, command, reference))
+    record_property("killed in", kill(case, moment, command, reference))
     again = Shell(case.project, shell.opened)
     ended = again.stepladder(*command)
     assert ended.code == 0, ended.said
@@ -223,7 +222,7 @@ def test_inline_the_next_run_ends_as_if_nobody_had_been_killed(
 
 @pytest.mark.parametrize("moment", UNDER_PREFECT, ids=str)
 def test_under_prefect_it_does_so_too(case, shell, moment, reference, record_property):
-    record_property(KILLED_IN, kill(case, moment, case.command, reference))
+    record_property("killed in", kill(case, moment, case.command, reference))
     ended = case.project.stepladder(*case.command)
     assert ended.code == 0, ended.said
     case.assert_equal(reference)
