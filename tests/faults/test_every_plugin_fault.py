@@ -48,9 +48,14 @@ def test_a_hook_that_hangs_or_takes_all_memory_ends_one_candidate(faulty, shell)
 
 def test_a_fault_of_a_decoder_ends_one_candidate_and_one_of_a_scorer_none(faulty, shell):
     decoders = [{"zero_shot": {"decoder": {"x_decoder": {"how": how}}}} for how in HOWS]
-    scorers = [{"best_of_n": {"n": 2, "scorer": {"x_scorer": {"how": how}}}} for how in (*HOWS, "hang")]
+    scorers = [{"best_of_n": {"n": 2, "by": {"x_scorer": {"how": how}}}} for how in (*HOWS, "hang")]
     methods = ["zero_shot", *decoders, *({"zero_shot": {"decoder": each}} for each in scorers)]
-    told = ["--set", f"methods={json.dumps(methods)}", "--set", "data.limit={train: 20, test: 4}"]
+    told = [
+        "--set",
+        f"methods={json.dumps(methods)}",
+        "--set",
+        "data.limit={train: 20, validation: 2, test: 2}",
+    ]
     ended = shell.stepladder("run", "bars.yaml", "--engine", "inline", *told)
     assert ended.code == 0, ended.said
     zero_shot, *others = faulty.result()["candidates"]
