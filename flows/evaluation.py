@@ -10,14 +10,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from ..core.evaluation.table import markdown
-from ..core.training.children import Children
+from ..core.training.children import WITH_REGISTRY, Children
 from .evaluating import HEADERS, evaluate_model, figures, summary
 
 
 @flow(name="stepladder-evaluate")
 def evaluate(model: str, config: str, runs: str = "runs") -> State:
     """Answer the test rows of `config` with `model`, such as models:/NAME/3. Paths are on the worker."""
-    children = Children()
+    children = Children(preload=WITH_REGISTRY)
     try:
         evaluated = evaluate_model(model, Path(config), Path(runs), get_run_logger().info, children)
     finally:

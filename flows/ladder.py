@@ -14,7 +14,7 @@ from ..core.steps.ending import ending
 from ..core.steps.execute import Outcome
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
-from ..core.training.children import Children
+from ..core.training.children import WITH_REGISTRY, Children
 from .events import announce_registered
 from .planning import Request, open_run_folder, plan
 from .prefect_engine import ONE_AT_A_TIME, FlowRun, Outcomes, climb_whole, name_flow_run
@@ -40,7 +40,7 @@ def ladder(
     With `cluster`, the address of a Dask scheduler, candidates are spread over that.
     """
     log = get_run_logger().info
-    children = Children()
+    children = Children(preload=WITH_REGISTRY)
     try:
         request = Request(Path(config), tuple(overrides or ()), Path(runs))
         planned = plan(request, children, log, announce=True)

@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from ..core.steps.execute import Outcome
 from ..core.steps.graph import Graph
 from ..core.steps.store import Store
-from ..core.training.children import Children
+from ..core.training.children import WITH_REGISTRY, Children
 from .prefect_engine import ONE_AT_A_TIME, FlowRun, Outcomes, climb_whole
 from .prefect_engine import walk as walk_as
 from .promotion import Ended, Promotion, carry_out, ended
@@ -31,7 +31,7 @@ def walk(graph: Graph, store: Store, children: Children, watcher: Watcher, name:
 @flow(name=FLOW_NAME, flow_run_name="promote-{name}", task_runner=ONE_AT_A_TIME)
 def promote(name: str, version: str | None = None, to: str | None = None, config: str | None = None) -> State:
     """The flow to serve and to schedule. `config` is a path on the worker."""
-    children = Children()
+    children = Children(preload=WITH_REGISTRY)
     promotion = Promotion(name, version, to, Path(config) if config else None)
     try:
         return conclude(carry_out(promotion, partial(climb_whole, children), children, get_run_logger().info))

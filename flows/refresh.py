@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from ..core.training.children import Children
+from ..core.training.children import WITH_REGISTRY, Children
 from .ladder import show_table
 from .planning import Planned, Request
 from .prefect_engine import ONE_AT_A_TIME, Outcomes, climb_whole, name_flow_run
@@ -25,7 +25,7 @@ def refresh(
     config: str, overrides: list[str] | None = None, runs: str = "runs", promote: bool = True
 ) -> State:
     """The flow to serve and to schedule. Paths are on the worker."""
-    children = Children()
+    children = Children(preload=WITH_REGISTRY)
     asked = Refresh(Request(Path(config), tuple(overrides or ()), Path(runs)), promote)
     try:
         run, promotion = partial(_run, children), partial(climb_whole, children)

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from ..core.errors import InputError, StepladderError
-from ..core.training.children import Children
+from ..core.training.children import WITH_REGISTRY, Children
 from ..core.training.devices import DEVICES, devices
 from ..core.training.torchrun import LEADS, Torchrun, torchrun
 from .single import do_step
@@ -61,7 +61,7 @@ def leading(at: Torchrun | None) -> Iterator[None]:
     if at is None:
         yield
         return
-    children, token, exit_code = Children(), uuid4().hex, 1
+    children, token, exit_code = Children(preload=WITH_REGISTRY), uuid4().hex, 1
     os.environ[LEADS] = token
     with tempfile.TemporaryDirectory(prefix="stepladder-lead-") as folder:
         over = Path(folder) / "over"

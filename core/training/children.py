@@ -37,6 +37,7 @@ from .limits import Limits, hold_memory, is_out_of_memory, release_memory
 Log = Callable[[str], None]
 KINDS = "stepladder.core.steps"
 PRELOAD = ("stepladder.core.training.preload",)
+WITH_REGISTRY = ("stepladder.core.tracking.preload",)  # all of PRELOAD, too
 LOG, RESULT, ERROR, USAGE = "log.txt", "result.json", "error.json", "usage.json"
 POLL_SECONDS = 0.1
 LAST_LINES = 15

@@ -9,7 +9,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 
-for _name in (
+
+def import_those(*names: str) -> None:
+    """A module that cannot be imported fails in the child that needs it, with that child's own log."""
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+import_those(
     "torch",
     "transformers.modeling_utils",
     "transformers.models.auto.modeling_auto",
@@ -25,7 +33,4 @@ for _name in (
     "stepladder.core.steps.fit",
     "stepladder.core.steps.evaluate",
     "stepladder.core.steps.compare",
-):
-    # A module that cannot be imported fails in the child that needs it, with that child's own log.
-    with contextlib.suppress(Exception):
-        importlib.import_module(_name)
+)

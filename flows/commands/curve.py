@@ -25,14 +25,14 @@ def curve(
     runs: Annotated[Path, typer.Option(help="folder of all runs; finished steps are found there")] = RUNS,
 ) -> None:
     """Run the ladder on nested parts of the training rows, and name where another rung becomes the best."""
-    from ...core.training.children import Children
+    from ...core.training.children import WITH_REGISTRY, Children
     from ..curve import Drawing, draw_curve, parse_rows
     from ..planning import Request
     from ..table import make_console
     from ..watch import ConsoleWatcher
 
     numbers = parse_rows(rows)
-    console, children = make_console(), Children()
+    console, children = make_console(), Children(preload=WITH_REGISTRY)
     try:
         drawing = Drawing(engine, children, ConsoleWatcher(console), console.out)
         drawn = draw_curve(Request(config, tuple(overrides or ()), runs), numbers, drawing)

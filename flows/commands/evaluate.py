@@ -19,11 +19,11 @@ def evaluate(
     runs: Annotated[Path, typer.Option(help="folder of all runs; the result goes below it")] = RUNS,
 ) -> None:
     """Answer a config's test rows with a registered version or a candidate, and show the metrics."""
-    from ...core.training.children import Children
+    from ...core.training.children import WITH_REGISTRY, Children
     from ..evaluating import HEADERS, evaluate_model, figures, summary
     from ..table import print_table
 
-    children = Children()
+    children = Children(preload=WITH_REGISTRY)
     try:
         evaluated = evaluate_model(model, config, runs, typer.echo, children)
     finally:

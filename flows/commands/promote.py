@@ -25,7 +25,7 @@ def promote(
     engine: Annotated[Engine, typer.Option(help="who walks the steps")] = "prefect",
 ) -> None:
     """Make the challenger the champion if every gate says yes; exit with 3 if one says no."""
-    from ...core.training.children import Children
+    from ...core.training.children import WITH_REGISTRY, Children
     from ..engines import walk_promotion
     from ..promotion import Promotion, carry_out
     from ..showing import show_promotion
@@ -33,7 +33,7 @@ def promote(
     from ..table import make_console
     from ..watch import ConsoleWatcher
 
-    console, children = make_console(), Children()
+    console, children = make_console(), Children(preload=WITH_REGISTRY)
     promotion = Promotion(name, version, to, config)
     flow_run = f"promote-{promotion.target}"
     walk = partial(walk_promotion, engine, children, ConsoleWatcher(console), flow_run)

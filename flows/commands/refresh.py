@@ -29,7 +29,7 @@ def refresh(
     ] = True,
 ) -> None:
     """Run the ladder if rows or config are new, and promote its choice; exit with 3 if a gate says no."""
-    from ...core.training.children import Children
+    from ...core.training.children import WITH_REGISTRY, Children
     from ..engines import walk, walk_promotion
     from ..planning import Request
     from ..refreshing import Refresh
@@ -37,7 +37,7 @@ def refresh(
     from ..table import make_console
     from ..watch import ConsoleWatcher
 
-    console, children = make_console(), Children()
+    console, children = make_console(), Children(preload=WITH_REGISTRY)
     watcher = ConsoleWatcher(console)
     asked = Refresh(Request(config, tuple(overrides or ()), runs), promote)
 

@@ -24,7 +24,7 @@ def register(
     from ...core.steps.ending import ending
     from ...core.steps.last import found
     from ...core.steps.store import Store
-    from ...core.training.children import Children
+    from ...core.training.children import WITH_REGISTRY, Children
     from ..events import announce_registered
     from ..inline import walk
     from ..planning import find_run
@@ -34,7 +34,7 @@ def register(
 
     run_dir = find_run("register", run, runs)
     graph, store = _graph(run_dir, name), Store(run_dir.parent / "steps")
-    done, console, children = found(graph, store), make_console(), Children()
+    done, console, children = found(graph, store), make_console(), Children(preload=WITH_REGISTRY)
     try:
         outcomes = walk(graph, store, children, ConsoleWatcher(console), done)
     finally:

@@ -37,7 +37,7 @@ def run(
 
 def _climb(request: Request, engine: Engine, cluster: str | None) -> None:
     from ...core.steps.ending import ending
-    from ...core.training.children import Children
+    from ...core.training.children import WITH_REGISTRY, Children
     from ..engines import check_cluster, walk
     from ..events import announce_registered
     from ..planning import open_run_folder, plan
@@ -48,7 +48,7 @@ def _climb(request: Request, engine: Engine, cluster: str | None) -> None:
     from ..watch import ConsoleWatcher
 
     check_cluster(engine, cluster)
-    console, children = make_console(), Children()
+    console, children = make_console(), Children(preload=WITH_REGISTRY)
     try:
         planned = plan(request, children, console.out, announce=True)
         require_devices(planned.config)
