@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..training.preload import import_those
 
-import_those(
+NAMES = (
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_workspace_store",
     "alembic.command",
@@ -17,3 +17,4 @@ import_those(
     "stepladder.core.steps.judge",
     "stepladder.core.steps.promote",
 )
+import_those(*NAMES)

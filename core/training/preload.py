@@ -9,15 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 
-
-def import_those(*names: str) -> None:
-    """A module that cannot be imported fails in the child that needs it, with that child's own log."""
-    for name in names:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-
-
-import_those(
+NAMES = (
     "torch",
     "transformers.modeling_utils",
     "transformers.models.auto.modeling_auto",
@@ -34,3 +26,13 @@ import_those(
     "stepladder.core.steps.evaluate",
     "stepladder.core.steps.compare",
 )
+
+
+def import_those(*names: str) -> None:
+    """A module that cannot be imported fails in the child that needs it, with that child's own log."""
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+import_those(*NAMES)
