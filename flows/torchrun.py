@@ -74,6 +74,8 @@ def leading(at: Torchrun | None) -> Iterator[None]:
             exit_code = error.exit_code
             raise
         finally:
+            # Those that follow end now, and torchrun ends whoever is left: why is yet to be said.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             _write_whole(over, str(exit_code))
             thread.join()
             children.stop()

@@ -43,7 +43,7 @@ def test_a_hook_that_hangs_or_takes_all_memory_ends_one_candidate(faulty, shell)
     for (method, at, how), found in zip(cases, others, strict=True):
         assert found["status"] == "failed", (method, at, how)
         assert limits[how] in found["error"], (method, at, how, found["error"])
-    shell.assert_nothing_is_left()
+    shell.assert_nothing_runs()
 
 
 def test_a_fault_of_a_decoder_ends_one_candidate_and_one_of_a_scorer_none(faulty, shell):

@@ -142,9 +142,17 @@ class Project:
 
     def assert_nothing_is_left(self, but=()):
         """No process except those with the ids `but`, no lock, nothing half-written."""
-        wait_until(lambda: {each.pid for each in self.processes()} <= set(but), "orphans")
-        assert self.held_locks() == []
-        assert self.half_written() == []
+        self.assert_nothing_runs(but)
+        assert self.half_written() == [], self.half_written()
+
+    def assert_nothing_runs(self, but=()):
+        """No process except those, and no lock."""
+
+        def orphans():
+            return [each for each in self.processes() if each.pid not in but]
+
+        wait_until(lambda: not orphans(), lambda: f"orphans: {orphans()}", 30)
+        assert self.held_locks() == [], self.held_locks()
 
 
 def _home_of(process):
@@ -170,7 +178,7 @@ def sha256(path):
 def wait_until(condition, what, seconds=10.0):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} seconds"
+        assert time.monotonic() < end, f"{what() if callable(what) else what}: not within {seconds} seconds"
         time.sleep(0.05)
 
 
@@ -192,9 +200,15 @@ class Shell:
 
     def assert_nothing_is_left(self):
         """Beside this shell with its fork server."""
+        self.project.assert_nothing_is_left(but=self._own())
+
+    def assert_nothing_runs(self):
+        """Beside them; what a candidate that has failed may go on from lies there."""
+        self.project.assert_nothing_runs(but=self._own())
+
+    def _own(self):
         own = psutil.Process(self.opened.process.pid)
-        servers = [each.pid for each in own.children()]
-        self.project.assert_nothing_is_left(but=[own.pid, *servers])
+        return [own.pid, *(each.pid for each in own.children())]
 
 
 @contextlib.contextmanager
