@@ -21,8 +21,9 @@ CHALLENGER_PACKAGE, CHAMPION_PACKAGE = "challenger", "champion"
 def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Leaves `challenger/` and `champion/`, the packages of both.
 
-    Returns {"name", "challenger", "champion", "already", "gates", "approval"}. The champion is None where
-    there is none; its `fault` says why there is no package of it. `already`: the challenger is the champion.
+    Returns {"name", "challenger", "champion", "already", "gates", "limits", "approval"}. The champion is None
+    where there is none; its `fault` says why there is no package of it. `already`: the challenger is the
+    champion. `limits` are those of the run that made the challenger.
     """
     asked, client = spec["promotion"], connect()
     challenger = find(client, _reference(asked))
@@ -36,6 +37,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "champion": None,
         "already": champion == challenger.version,
         "gates": [],
+        "limits": {},
         "approval": approval(challenger),
     }
     if result["already"]:
@@ -44,7 +46,9 @@ def run(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if champion:
         current = find(client, f"{challenger.name}/{champion}")
         result["champion"] = {**_about(current), "fault": _fault(current, folder / CHAMPION_PACKAGE)}
-    return {**result, "gates": _gates(asked, folder / CHALLENGER_PACKAGE)}
+    config = read_lineage(folder / CHALLENGER_PACKAGE)["config"]
+    gates = config["promote"]["gates"] if asked["gates"] is None else asked["gates"]
+    return {**result, "gates": list(gates), "limits": config.get("limits", {})}
 
 
 def _reference(asked: Mapping[str, Any]) -> str:
@@ -65,10 +69,3 @@ def _fault(champion: Version, folder: Path) -> str:
     except (ModelError, MlflowError) as error:
         return str(error)
     return ""
-
-
-def _gates(asked: Mapping[str, Any], package: Path) -> list[Any]:
-    """Those that were asked for, else those of the config that made the version."""
-    if asked["gates"] is not None:
-        return list(asked["gates"])
-    return list(read_lineage(package)["config"]["promote"]["gates"])

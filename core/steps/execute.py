@@ -174,7 +174,7 @@ def _nodes_of(candidate_id: str) -> list[str]:
 def _run(node: Node, spec: dict[str, Any], place: Place, children: Children, log: Log) -> Outcome:
     folder = place.begin()
     (folder / SPEC).write_text(json.dumps(spec, indent=2))
-    ended = children.run(node.kind, spec, folder, log, _limits(spec))
+    ended = children.run(node.kind, spec, folder, log, _limits(node.kind, spec))
     if ended.failure and ended.failure.type == DISK_FULL:
         raise _out_of_room(place, ended.failure.message)
     (folder / OUTCOME).write_text(json.dumps(_figures(ended)))
@@ -185,8 +185,10 @@ def _run(node: Node, spec: dict[str, Any], place: Place, children: Children, log
     return read_outcome(place.fail())
 
 
-def _limits(spec: Mapping[str, Any]) -> Limits:
-    """Those of the config; of a graph that has none, such as a promotion's, nothing is limited."""
+def _limits(kind: str, spec: Mapping[str, Any]) -> Limits:
+    """Those of the config; gates, which may be a plugin's, are held to those of the version's own run."""
+    if kind == "judge":
+        return Limits(**read_result(Path(spec["needs"]["contest"]))["limits"])
     return Limits(**spec.get("config", {}).get("limits", {}))
 
 

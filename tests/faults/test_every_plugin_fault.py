@@ -77,10 +77,11 @@ def test_every_fault_of_the_run_is_told_and_mended(faulty, shell):
 
 
 def test_a_faulty_gate_promotes_nobody(faulty, shell):
-    assert shell.stepladder(*RUN, "--set", "methods=[zero_shot]").code == 0
-    for how, code in {"raise": 3, "exit": 3, "die": 1, "print": 0}.items():
+    assert shell.stepladder(*RUN, "--set", "methods=[zero_shot]", "--set", "limits.minutes=2").code == 0
+    for how, code in {"raise": 3, "exit": 3, "die": 1, "hang": 1, "print": 0}.items():
         text = (faulty.folder / "colours.yaml").read_text()
         (faulty.folder / "gates.yaml").write_text(f"{text}promote: {{gates: [x_gate: {{how: {how}}}]}}\n")
         ended = shell.stepladder("promote", "colours", "--config", "gates.yaml", "--engine", "inline")
         assert ended.code == code, (how, ended.said)
         assert ("champion is version 1" in ended.out) == (how == "print")
+        assert ("judge: not done within limits.minutes: 2" in ended.said) == (how == "hang")

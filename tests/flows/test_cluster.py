@@ -111,6 +111,7 @@ ladder.walk(built, store, Children(kinds="fakes", preload=()), Silence(), "waits
 KINDS = Path(__file__).parents[1] / "core" / "steps" / "kinds"
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_what_a_worker_does_ends_with_the_run(spread, cluster, tmp_path, sent):
     from prefect.settings import PREFECT_API_URL

@@ -88,7 +88,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_killed_run_goes_on_and_repeats_at_most_one_interval(project):
     points = kill_at(project, 0.6, "run", "colours.yaml", *INLINE)
     trained = {point["step"]: point["trained_tokens"] for point in lines(points) if "loss" in point}

@@ -16,6 +16,7 @@ from real_run import make_project
 from torchruns import assert_fitted_as_alone, start_machines, write_config
 
 
+@pytest.mark.faults
 def test_two_machines_fit_what_one_process_fits_alone(
     tmp_path: Path, base_folder: Path, on_the_cpu: None
 ) -> None:

@@ -42,6 +42,7 @@ def all_requests(proxy, step, name):
     return list(dict.fromkeys(proxy.seen))
 
 
+@pytest.mark.faults
 def test_a_record_that_breaks_off_anywhere_is_made_anew_and_nothing_is_left_of_it(last, lossy, client):
     requests = all_requests(lossy, last.record, "smooth")
     assert len(requests) > 6
@@ -108,6 +109,7 @@ for pid in children:
 """
 
 
+@pytest.mark.faults
 def test_eight_who_share_nothing_but_the_server_make_one_version(last, client, tmp_path):
     homes = [tmp_path / f"home-{number}" for number in range(8)]
     given = [last.run("race"), last.compared, str(last.package), [str(home) for home in homes]]

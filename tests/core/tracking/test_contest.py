@@ -10,11 +10,12 @@ from stepladder.core.steps import promote as promote_step
 
 NAME, TARGET = "support", "prod.support"
 GATES = [{"better_than_champion": {"margin": 0.0}}]
+LIMITS = {"minutes": 30.0, "memory_gb": None}
 
 
 @pytest.fixture
 def package(package):
-    lineage = {"config": {"promote": {"gates": GATES}}}
+    lineage = {"config": {"promote": {"gates": GATES}, "limits": LIMITS}}
     (package / "artifacts" / "served" / "lineage.json").write_text(json.dumps(lineage))
     (package / "loader.py").write_text("")
     return package
@@ -48,6 +49,7 @@ def test_the_first_promotion_has_no_champion(challenger, contested):
         "champion": None,
         "already": False,
         "gates": GATES,
+        "limits": LIMITS,
         "approval": "",
     }
     assert (folder / "challenger" / "served.json").exists()

@@ -1,4 +1,5 @@
 def run(spec, folder):
     asked = spec["promotion"]
     challenger = {"version": asked["version"], "fingerprint": "f"}
-    return {"name": asked["to"] or asked["name"], "challenger": challenger, "champion": {"version": "1"}}
+    name = asked["to"] or asked["name"]
+    return {"name": name, "challenger": challenger, "champion": {"version": "1"}, "limits": {}}
