@@ -60,10 +60,10 @@ class FewShot(PromptMethod):
 
     @classmethod
     def search_space(cls, settings: Any) -> SearchSpace:
-        """Half and twice the shots, in each style."""
-        shots = settings.shots or 2 * FEWEST
-        numbers = dict.fromkeys((max(1, shots // 2), shots, 2 * shots))
-        return {"shots": OneOf(tuple(numbers)), "style": OneOf(get_args(Style))}
+        """Half and twice the shots, in each style; where none are told, the rule and two numbers."""
+        told = settings.shots
+        numbers = (max(1, told // 2), told, 2 * told) if told else (None, 2 * FEWEST, 4 * FEWEST)
+        return {"shots": OneOf(tuple(dict.fromkeys(numbers))), "style": OneOf(get_args(Style))}
 
     def fit(self, base: Base, data: Data, context: Context) -> Adapted:
         wanted = number_of_shots(self.settings.shots, data.labels)

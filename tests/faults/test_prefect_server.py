@@ -3,12 +3,12 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
 
 import pytest
+from ports import free_port
 from real_run import wait_until
 
 START_SECONDS = 180
@@ -55,12 +55,6 @@ class PrefectServer:
     def stop(self):
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import time
 
 import psutil
 import pytest
+from ports import free_port
 from real_run import make_project, wait_until
-from torchruns import RUN, assert_fitted_as_alone, free_port, start, start_machines, write_config
+from torchruns import RUN, assert_fitted_as_alone, start, start_machines, write_config
 
 pytestmark = pytest.mark.faults
 

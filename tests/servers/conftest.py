@@ -29,7 +29,8 @@ import commands
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-from stack import CONFIG, free_port, open_stack
+from ports import free_port
+from stack import CONFIG, open_stack
 
 USER, PASSWORD = "admin", "s3cret/word@all"
 PROGRAMS = ("initdb", "postgres")

@@ -1,12 +1,12 @@
 """`torchrun … stepladder run`, as several machines would start it, all of them here, in one project."""
 
 import json
-import socket
 import sys
 
 import pytest
 import torch
 from colours import COLOURS
+from ports import free_port
 from real_run import COMMAND, Running, subprocess
 from safetensors.torch import load_file
 from stepladder.core.steps import fit
@@ -23,12 +23,6 @@ RUN = ("run", "colours.yaml", "--engine", "inline")
 
 def write_config(project, base, methods):
     (project.folder / "colours.yaml").write_text((COLOURS + METHODS).format(base=base, methods=methods))
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def start_machines(project, number, *arguments, each=1, **environment):

@@ -93,6 +93,13 @@ def test_unless_told_there_is_a_shot_for_each_label(
     assert len(fit(base, named, tmp_path).prompt.demonstrations) == shots
 
 
+@pytest.mark.parametrize(
+    "told, tried", [(None, (None, 8, 16)), (1, (1, 2)), (12, (6, 12, 24))], ids=["by the rule", "1", "12"]
+)
+def test_what_is_asked_for_is_among_what_a_search_tries(told: int | None, tried):
+    assert FewShot.search_space(FewShot.Settings(shots=told))["shots"].values == tried
+
+
 def test_random_demonstrations_are_drawn_by_the_questions_input(base, toy, tmp_path):
     adapted = fit(base, toy, tmp_path, shots=3, demonstrations="random")
     assert adapted.prompt.draw == 3

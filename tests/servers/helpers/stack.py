@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from ports import free_port
 
 DEPLOYMENTS = Path(__file__).parents[3] / "deployments"
 SECRETS = {
@@ -40,12 +40,6 @@ register: {name}
 """
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE = 1800  # on a machine that others use as well
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def awaited(condition, what, seconds=PATIENCE):
